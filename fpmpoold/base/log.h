@@ -1,0 +1,52 @@
+/* log.h - one log line at a time, in php-fpm's format (spec/php-fpm.md 3.7, 6).
+ *
+ * Three sinks: a descriptor (master: error_log or stderr, with time stamp and level), a datagram
+ * socket (pool process and workers: the master frames, limits and writes, lifecycle.md 2), syslog.
+ * A line is at most FPD_LOG_MAX bytes; control characters are escaped as \xNN when written.
+ */
+#ifndef FPD_LOG_H
+#define FPD_LOG_H
+
+#include <stdarg.h>
+#include <stddef.h>
+
+#define FPD_LOG_MAX 4096 /* bytes of one message, longer ones are cut with "..." */
+
+typedef enum fpd_log_level {
+    FPD_LOG_DEBUG = 1,
+    FPD_LOG_NOTICE,
+    FPD_LOG_WARNING,
+    FPD_LOG_ERROR,
+    FPD_LOG_ALERT
+} fpd_log_level;
+
+/* Messages below `level` are dropped. Default NOTICE. */
+void fpd_log_set_level(fpd_log_level level);
+fpd_log_level fpd_log_get_level(void);
+
+/* Sink of this process: lines "[23-Nov-2026 03:02:51] NOTICE: text\n" with one write(2) each.
+ * also_fd: a second descriptor that gets every line of NOTICE and above too (start-up: stderr), or
+ * -1. The caller owns both descriptors. Default sink: descriptor 2. */
+void fpd_log_to_descriptor(int fd, int also_fd);
+
+/* Sink of pool processes and workers: each message one datagram {level byte, text}, sent without
+ * blocking and dropped (counted) when the master does not read. fd is owned by the caller. */
+void fpd_log_to_datagrams(int fd);
+
+/* Sink syslog: ident and facility as in php-fpm.conf. ident must stay valid. */
+void fpd_log_to_syslog(const char *ident, int facility);
+
+void fpd_log(fpd_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void fpd_log_va(fpd_log_level level, const char *format, va_list arguments);
+/* Appends php-fpm's errno suffix ": {strerror} ({errno})". error: an errno or apr_status_t. */
+void fpd_log_errno(fpd_log_level level, int error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Writes `length` raw bytes plus "\n" to the descriptor sink without time or level
+ * (decorate_workers_output = no). */
+void fpd_log_raw(const char *text, size_t length);
+
+/* "NOTICE" and so on. */
+const char *fpd_log_level_name(fpd_log_level level);
+
+#endif

@@ -1,0 +1,458 @@
+/* plan_format.c - one table of fields turns a plan into bytes and back.
+ *
+ * The master encodes, an interpreter host decodes; a reload's child encodes, the master decodes.
+ * Byte order and layout are this build's own: both ends are of one build, and the envelope's
+ * checksum of the table refuses any other. A decoder checks every length before it uses it.
+ */
+#include "base/plan_format.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "apr_strings.h"
+
+#define PLAN_MAGIC      "fpmplan1"
+#define PLAN_MAGIC_SIZE 8
+#define PLAN_BYTES_MAX  (16 * 1024 * 1024)
+#define PLAN_LIST_MAX   65536
+
+typedef enum field_type { FIELD_NUMBER, FIELD_STRING, FIELD_PAIRS, FIELD_STRINGS } field_type;
+
+typedef struct field {
+    const char *name;
+    field_type type;
+    size_t offset;
+    int is_label; /* a change of it alone needs no new generation */
+} field;
+
+#define FIELD_AT(member, kind, label)                                                              \
+    {                                                                                              \
+#member, kind, offsetof(fpd_plan_pool, member), label                                      \
+    }
+#define NUMBER(member)  FIELD_AT(member, FIELD_NUMBER, 0)
+#define STRING(member)  FIELD_AT(member, FIELD_STRING, 0)
+#define PAIRS(member)   FIELD_AT(member, FIELD_PAIRS, 0)
+#define STRINGS(member) FIELD_AT(member, FIELD_STRINGS, 0)
+
+static const field fields[] = {
+    FIELD_AT(name, FIELD_STRING, 1),
+    FIELD_AT(config_file, FIELD_STRING, 1),
+    FIELD_AT(config_line, FIELD_NUMBER, 1),
+    FIELD_AT(master_pid, FIELD_NUMBER, 1),
+    NUMBER(is_root_allowed),
+    STRING(user),
+    STRING(group),
+    NUMBER(uid),
+    NUMBER(gid),
+    STRING(user_name),
+    STRING(user_home),
+    STRING(listen),
+    NUMBER(listen_backlog),
+    STRING(listen_owner),
+    STRING(listen_group),
+    STRING(listen_acl_users),
+    STRING(listen_acl_groups),
+    NUMBER(listen_mode),
+    STRING(listen_allowed_clients),
+    NUMBER(process_priority),
+    NUMBER(process_dumpable),
+    NUMBER(pm),
+    NUMBER(max_children),
+    NUMBER(start_servers),
+    NUMBER(min_spare_servers),
+    NUMBER(max_spare_servers),
+    NUMBER(max_spawn_rate),
+    NUMBER(process_idle_timeout),
+    NUMBER(max_requests),
+    STRING(status_path),
+    STRING(status_listen),
+    STRING(ping_path),
+    STRING(ping_response),
+    STRING(access_log),
+    STRING(access_format),
+    STRING(slowlog),
+    NUMBER(request_slowlog_timeout),
+    NUMBER(request_slowlog_trace_depth),
+    NUMBER(request_terminate_timeout),
+    NUMBER(request_terminate_track_finished),
+    NUMBER(rlimit_files),
+    NUMBER(rlimit_core),
+    STRING(chroot),
+    STRING(chdir),
+    NUMBER(catch_workers_output),
+    NUMBER(decorate_workers_output),
+    NUMBER(clear_env),
+    STRING(limit_extensions),
+    STRING(apparmor_hat),
+    STRING(php),
+    NUMBER(queue_max),
+    NUMBER(queue_timeout),
+    NUMBER(pool_idle_timeout),
+    NUMBER(request_head_timeout),
+    STRING(failure),
+    STRING(php_ini_path),
+    NUMBER(php_ini_ignore),
+    NUMBER(log_level),
+    NUMBER(process_control_timeout),
+    NUMBER(log_limit),
+    PAIRS(env),
+    PAIRS(php_values),
+    STRINGS(defines),
+    STRINGS(suppress_paths),
+};
+
+#define FIELD_COUNT (sizeof(fields) / sizeof(fields[0]))
+
+fpd_plan_pool *fpd_plan_pool_create(apr_pool_t *pool)
+{
+    fpd_plan_pool *plan = apr_pcalloc(pool, sizeof(*plan));
+
+    plan->uid = -1;
+    plan->gid = -1;
+    plan->listen_backlog = -1;
+    plan->listen_mode = 0660;
+    plan->process_priority = FPD_PLAN_UNSET;
+    plan->max_spawn_rate = 32;
+    plan->process_idle_timeout = 10;
+    plan->request_slowlog_trace_depth = 20;
+    plan->decorate_workers_output = 1;
+    plan->clear_env = 1;
+    plan->limit_extensions = ".php .phar";
+    plan->pool_idle_timeout = 600;
+    plan->request_head_timeout = 60;
+    plan->process_control_timeout = 30;
+    plan->log_limit = 1024;
+    plan->env = apr_array_make(pool, 4, sizeof(fpd_plan_pair));
+    plan->php_values = apr_array_make(pool, 4, sizeof(fpd_plan_pair));
+    plan->defines = apr_array_make(pool, 4, sizeof(const char *));
+    plan->suppress_paths = apr_array_make(pool, 4, sizeof(const char *));
+    return plan;
+}
+
+/* ---- encoding ----------------------------------------------------------------------------- */
+
+/* Runs twice over the plan: with data NULL to measure, then to write. */
+typedef struct writer {
+    char *data;
+    size_t used;
+} writer;
+
+static void put(writer *out, const void *bytes, size_t length)
+{
+    if (out->data != NULL && length > 0) {
+        memcpy(out->data + out->used, bytes, length);
+    }
+    out->used += length;
+}
+
+static void put_number(writer *out, int32_t number)
+{
+    put(out, &number, sizeof(number));
+}
+
+/* Length first; -1 stands for NULL. */
+static void put_string(writer *out, const char *text)
+{
+    if (text == NULL) {
+        put_number(out, -1);
+        return;
+    }
+    put_number(out, (int32_t)strlen(text));
+    put(out, text, strlen(text));
+}
+
+static void put_pairs(writer *out, const apr_array_header_t *pairs)
+{
+    put_number(out, pairs->nelts);
+    for (int i = 0; i < pairs->nelts; i++) {
+        const fpd_plan_pair *pair = &APR_ARRAY_IDX(pairs, i, fpd_plan_pair);
+        put_string(out, pair->key);
+        put_string(out, pair->value);
+        put_number(out, pair->is_admin);
+    }
+}
+
+static void put_strings(writer *out, const apr_array_header_t *texts)
+{
+    put_number(out, texts->nelts);
+    for (int i = 0; i < texts->nelts; i++) {
+        put_string(out, APR_ARRAY_IDX(texts, i, const char *));
+    }
+}
+
+static void put_field(writer *out, const fpd_plan_pool *plan, const field *about)
+{
+    const void *member = (const char *)plan + about->offset;
+
+    switch (about->type) {
+    case FIELD_NUMBER:
+        put_number(out, *(const int32_t *)member);
+        break;
+    case FIELD_STRING:
+        put_string(out, *(const char *const *)member);
+        break;
+    case FIELD_PAIRS:
+        put_pairs(out, *(apr_array_header_t *const *)member);
+        break;
+    case FIELD_STRINGS:
+        put_strings(out, *(apr_array_header_t *const *)member);
+        break;
+    }
+}
+
+/* Names and types of all fields in one number: two builds with other fields never understand each
+ * other by accident. */
+static uint32_t table_checksum(void)
+{
+    uint32_t sum = 2166136261u;
+
+    for (size_t i = 0; i < FIELD_COUNT; i++) {
+        for (const char *c = fields[i].name; *c != '\0'; c++) {
+            sum = (sum ^ (uint8_t)*c) * 16777619u;
+        }
+        sum = (sum ^ (uint8_t)fields[i].type) * 16777619u;
+    }
+    return sum;
+}
+
+static void put_plan(writer *out, const fpd_plan_pool *plan)
+{
+    uint32_t checksum = table_checksum();
+
+    put(out, PLAN_MAGIC, PLAN_MAGIC_SIZE);
+    put(out, &checksum, sizeof(checksum));
+    for (size_t i = 0; i < FIELD_COUNT; i++) {
+        put_field(out, plan, &fields[i]);
+    }
+}
+
+fpd_plan_bytes fpd_plan_pool_encode(const fpd_plan_pool *plan, apr_pool_t *pool)
+{
+    writer out = {NULL, 0};
+    fpd_plan_bytes bytes;
+
+    put_plan(&out, plan);
+    bytes.length = out.used;
+    bytes.data = apr_palloc(pool, out.used);
+    out.data = bytes.data;
+    out.used = 0;
+    put_plan(&out, plan);
+    return bytes;
+}
+
+/* ---- decoding ----------------------------------------------------------------------------- */
+
+typedef struct reader {
+    const char *data;
+    size_t left;
+    int is_broken; /* sticks: every later read gives zero */
+    apr_pool_t *pool;
+} reader;
+
+static const char *take(reader *in, size_t length)
+{
+    const char *taken = in->data;
+
+    if (in->is_broken || length > in->left) {
+        in->is_broken = 1;
+        return NULL;
+    }
+    in->data += length;
+    in->left -= length;
+    return taken;
+}
+
+static int32_t take_number(reader *in)
+{
+    int32_t number = 0;
+    const char *bytes = take(in, sizeof(number));
+
+    if (bytes != NULL) {
+        memcpy(&number, bytes, sizeof(number));
+    }
+    return number;
+}
+
+static const char *take_string(reader *in)
+{
+    int32_t length = take_number(in);
+    const char *bytes;
+
+    if (in->is_broken || length == -1) {
+        return NULL;
+    }
+    if (length < 0) {
+        in->is_broken = 1;
+        return NULL;
+    }
+    bytes = take(in, (size_t)length);
+    return bytes != NULL ? apr_pstrmemdup(in->pool, bytes, (apr_size_t)length) : NULL;
+}
+
+static int32_t take_count(reader *in)
+{
+    int32_t count = take_number(in);
+
+    if (count < 0 || count > PLAN_LIST_MAX) {
+        in->is_broken = 1;
+        return 0;
+    }
+    return count;
+}
+
+static void take_pairs(reader *in, apr_array_header_t *pairs)
+{
+    int32_t count = take_count(in);
+
+    for (int32_t i = 0; i < count && !in->is_broken; i++) {
+        fpd_plan_pair *pair = apr_array_push(pairs);
+        pair->key = take_string(in);
+        pair->value = take_string(in);
+        pair->is_admin = take_number(in);
+    }
+}
+
+static void take_strings(reader *in, apr_array_header_t *texts)
+{
+    int32_t count = take_count(in);
+
+    for (int32_t i = 0; i < count && !in->is_broken; i++) {
+        APR_ARRAY_PUSH(texts, const char *) = take_string(in);
+    }
+}
+
+static void take_field(reader *in, fpd_plan_pool *plan, const field *about)
+{
+    void *member = (char *)plan + about->offset;
+
+    switch (about->type) {
+    case FIELD_NUMBER:
+        *(int32_t *)member = take_number(in);
+        break;
+    case FIELD_STRING:
+        *(const char **)member = take_string(in);
+        break;
+    case FIELD_PAIRS:
+        take_pairs(in, *(apr_array_header_t **)member);
+        break;
+    case FIELD_STRINGS:
+        take_strings(in, *(apr_array_header_t **)member);
+        break;
+    }
+}
+
+apr_status_t fpd_plan_pool_decode(fpd_plan_pool **decoded, const char *data, size_t length,
+                                  apr_pool_t *pool)
+{
+    reader in = {data, length, 0, pool};
+    fpd_plan_pool *plan = fpd_plan_pool_create(pool);
+    const char *magic = take(&in, PLAN_MAGIC_SIZE);
+    uint32_t checksum = (uint32_t)take_number(&in);
+
+    if (magic == NULL || memcmp(magic, PLAN_MAGIC, PLAN_MAGIC_SIZE) != 0 ||
+        checksum != table_checksum()) {
+        return APR_EGENERAL;
+    }
+    for (size_t i = 0; i < FIELD_COUNT; i++) {
+        take_field(&in, plan, &fields[i]);
+    }
+    if (in.is_broken || in.left != 0 || plan->name == NULL) {
+        return APR_EGENERAL;
+    }
+    *decoded = plan;
+    return APR_SUCCESS;
+}
+
+/* ---- memfd -------------------------------------------------------------------------------- */
+
+static apr_status_t fill_and_seal(int fd, const fpd_plan_bytes *bytes)
+{
+    size_t done = 0;
+
+    while (done < bytes->length) {
+        ssize_t written = write(fd, bytes->data + done, bytes->length - done);
+        if (written < 0 && errno != EINTR) {
+            return errno;
+        }
+        done += written > 0 ? (size_t)written : 0;
+    }
+    if (lseek(fd, 0, SEEK_SET) != 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0) {
+        return errno;
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t fpd_plan_pool_write(const fpd_plan_pool *plan, int *written_fd, apr_pool_t *scratch)
+{
+    fpd_plan_bytes bytes = fpd_plan_pool_encode(plan, scratch);
+    int fd = memfd_create("fpmpool-plan", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    apr_status_t status;
+
+    if (fd < 0) {
+        return errno;
+    }
+    status = fill_and_seal(fd, &bytes);
+    if (status != APR_SUCCESS) {
+        close(fd);
+        return status;
+    }
+    *written_fd = fd;
+    return APR_SUCCESS;
+}
+
+apr_status_t fpd_plan_pool_read(fpd_plan_pool **plan, int fd, apr_pool_t *pool)
+{
+    struct stat about;
+    apr_status_t status;
+    void *data;
+
+    if (fstat(fd, &about) != 0) {
+        return errno;
+    }
+    if (about.st_size <= 0 || about.st_size > PLAN_BYTES_MAX) {
+        return APR_EGENERAL;
+    }
+    data = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (data == MAP_FAILED) {
+        return errno;
+    }
+    status = fpd_plan_pool_decode(plan, data, (size_t)about.st_size, pool);
+    munmap(data, (size_t)about.st_size);
+    return status;
+}
+
+int fpd_plan_pool_equals(const fpd_plan_pool *left, const fpd_plan_pool *right)
+{
+    apr_pool_t *scratch;
+    int is_equal = 1;
+
+    if (apr_pool_create(&scratch, NULL) != APR_SUCCESS) {
+        return 0;
+    }
+    for (size_t i = 0; i < FIELD_COUNT && is_equal; i++) {
+        writer a = {NULL, 0};
+        writer b = {NULL, 0};
+        if (fields[i].is_label) {
+            continue;
+        }
+        put_field(&a, left, &fields[i]);
+        put_field(&b, right, &fields[i]);
+        is_equal = a.used == b.used;
+        if (is_equal && a.used > 0) {
+            a.data = apr_palloc(scratch, a.used);
+            b.data = apr_palloc(scratch, b.used);
+            a.used = b.used = 0;
+            put_field(&a, left, &fields[i]);
+            put_field(&b, right, &fields[i]);
+            is_equal = memcmp(a.data, b.data, a.used) == 0;
+        }
+    }
+    apr_pool_destroy(scratch);
+    return is_equal;
+}

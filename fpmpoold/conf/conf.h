@@ -1,0 +1,68 @@
+/* conf.h - php-fpm's configuration files: lexer, one table of keys, cross checks (spec/php-fpm.md 1).
+ *
+ * Pure reading: opens configuration files and looks up users, nothing else; binds nothing, creates
+ * no logs. Runs in the master at start, and in a child of it for a reload.
+ */
+#ifndef FPD_CONF_H
+#define FPD_CONF_H
+
+#include "apr_pools.h"
+#include "apr_tables.h"
+#include "base/plan_format.h"
+
+/* Global section (spec 1.5). Strings NULL when unset; times in seconds. */
+typedef struct fpd_conf_global {
+    const char *pid;
+    const char *error_log; /* resolved path or "syslog" */
+    const char *syslog_ident;
+    int32_t syslog_facility;
+    int32_t log_buffering, log_level, log_limit;
+    int32_t emergency_restart_threshold, emergency_restart_interval;
+    int32_t process_control_timeout; /* default 30 here (lifecycle.md 4.4) */
+    int32_t process_max, process_priority, daemonize;
+    int32_t rlimit_files, rlimit_core;
+    const char *events_mechanism;
+    int32_t systemd_interval;
+} fpd_conf_global;
+
+typedef struct fpd_conf {
+    const char *file;            /* as given or the default */
+    fpd_conf_global global;
+    apr_array_header_t *pools;   /* fpd_plan_pool *, in file order; hidden status pools excluded */
+} fpd_conf;
+
+/* What the command line says (argv.c fills it). */
+typedef struct fpd_conf_options {
+    const char *file;       /* -y, else the default path compiled in */
+    const char *prefix;     /* -p, or NULL */
+    const char *pid_file;   /* -g, or NULL */
+    const char *php_ini_path; /* -c */
+    int php_ini_ignore;     /* -n */
+    apr_array_header_t *defines; /* const char *: -d key=value */
+    int daemonize;          /* -1: as configured, 0: -F, 1: -D */
+    int allow_root;         /* -R */
+    int is_root;            /* geteuid() == 0 */
+} fpd_conf_options;
+
+typedef enum fpd_conf_severity { FPD_CONF_NOTICE, FPD_CONF_WARNING, FPD_CONF_ERROR, FPD_CONF_ALERT }
+    fpd_conf_severity;
+
+/* A finding; text is ready to print, with "[file:line] " in front where a line is known. */
+typedef struct fpd_conf_message {
+    fpd_conf_severity severity;
+    const char *file; /* may be NULL */
+    int line;         /* 0: none */
+    const char *key;  /* may be NULL */
+    const char *text;
+} fpd_conf_message;
+
+/* Reads and checks everything. Always sets *messages (array of fpd_conf_message, all findings, in
+ * order, the closing "failed to load configuration file" or "failed to post process the
+ * configuration" included). APR_SUCCESS and *conf, or APR_EGENERAL. All from pool. */
+apr_status_t fpd_conf_load(fpd_conf **conf, apr_array_header_t **messages,
+                           const fpd_conf_options *options, apr_pool_t *pool);
+
+/* -tt: lines without the log prefix (const char *), in php-fpm's order and form (spec 1.8). */
+apr_array_header_t *fpd_conf_dump(const fpd_conf *conf, apr_pool_t *pool);
+
+#endif
