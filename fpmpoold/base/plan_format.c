@@ -45,6 +45,7 @@ static const field fields[] = {
     FIELD_AT(config_line, FIELD_NUMBER, 1),
     FIELD_AT(master_pid, FIELD_NUMBER, 1),
     NUMBER(is_root_allowed),
+    STRING(prefix),
     STRING(user),
     STRING(group),
     NUMBER(uid),
@@ -115,7 +116,7 @@ fpd_plan_pool *fpd_plan_pool_create(apr_pool_t *pool)
     plan->uid = -1;
     plan->gid = -1;
     plan->listen_backlog = -1;
-    plan->listen_mode = 0660;
+    plan->listen_mode = FPD_PLAN_UNSET;
     plan->process_priority = FPD_PLAN_UNSET;
     plan->max_spawn_rate = 32;
     plan->process_idle_timeout = 10;

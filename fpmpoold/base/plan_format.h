@@ -43,6 +43,7 @@ typedef struct fpd_plan_pool {
     int32_t config_line;     /* of the section */
     int32_t is_root_allowed; /* -R */
     /* php-fpm's keys (spec/php-fpm.md 1.6); strings NULL when unset; times in seconds */
+    const char *prefix;
     const char *user, *group;
     int32_t uid, gid;      /* resolved; -1: do not change (master is not root) */
     const char *user_name; /* passwd name and home of a user given by name, else NULL */
@@ -50,7 +51,7 @@ typedef struct fpd_plan_pool {
     const char *listen;
     int32_t listen_backlog;
     const char *listen_owner, *listen_group, *listen_acl_users, *listen_acl_groups;
-    int32_t listen_mode; /* e.g. 0660 */
+    int32_t listen_mode; /* FPD_PLAN_UNSET: 0660 */
     const char *listen_allowed_clients;
     int32_t process_priority; /* FPD_PLAN_UNSET: leave */
     int32_t process_dumpable;

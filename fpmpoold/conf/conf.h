@@ -1,4 +1,5 @@
-/* conf.h - php-fpm's configuration files: lexer, one table of keys, cross checks (spec/php-fpm.md 1).
+/* conf.h - php-fpm's configuration files: lexer, one table of keys, cross checks (spec/php-fpm.md
+ * 1).
  *
  * Pure reading: opens configuration files and looks up users, nothing else; binds nothing, creates
  * no logs. Runs in the master at start, and in a child of it for a reload.
@@ -26,26 +27,32 @@ typedef struct fpd_conf_global {
 } fpd_conf_global;
 
 typedef struct fpd_conf {
-    const char *file;            /* as given or the default */
+    const char *file; /* as given or the default */
     fpd_conf_global global;
-    apr_array_header_t *pools;   /* fpd_plan_pool *, in file order; hidden status pools excluded */
+    apr_array_header_t *pools;    /* fpd_plan_pool *, in file order; hidden status pools excluded */
+    int has_failed_pools;         /* a pool has `failure` set: it cannot serve, the others can */
+    apr_array_header_t *sections; /* private to conf/: what -tt needs beside the plans */
 } fpd_conf;
 
 /* What the command line says (argv.c fills it). */
 typedef struct fpd_conf_options {
-    const char *file;       /* -y, else the default path compiled in */
-    const char *prefix;     /* -p, or NULL */
-    const char *pid_file;   /* -g, or NULL */
-    const char *php_ini_path; /* -c */
-    int php_ini_ignore;     /* -n */
+    const char *file;            /* -y, else the default path compiled in */
+    const char *prefix;          /* -p, or NULL */
+    const char *pid_file;        /* -g, or NULL */
+    const char *php_ini_path;    /* -c */
+    int php_ini_ignore;          /* -n */
     apr_array_header_t *defines; /* const char *: -d key=value */
-    int daemonize;          /* -1: as configured, 0: -F, 1: -D */
-    int allow_root;         /* -R */
-    int is_root;            /* geteuid() == 0 */
+    int daemonize;               /* -1: as configured, 0: -F, 1: -D */
+    int allow_root;              /* -R */
+    int is_root;                 /* geteuid() == 0 */
 } fpd_conf_options;
 
-typedef enum fpd_conf_severity { FPD_CONF_NOTICE, FPD_CONF_WARNING, FPD_CONF_ERROR, FPD_CONF_ALERT }
-    fpd_conf_severity;
+typedef enum fpd_conf_severity {
+    FPD_CONF_NOTICE,
+    FPD_CONF_WARNING,
+    FPD_CONF_ERROR,
+    FPD_CONF_ALERT
+} fpd_conf_severity;
 
 /* A finding; text is ready to print, with "[file:line] " in front where a line is known. */
 typedef struct fpd_conf_message {
@@ -56,9 +63,12 @@ typedef struct fpd_conf_message {
     const char *text;
 } fpd_conf_message;
 
-/* Reads and checks everything. Always sets *messages (array of fpd_conf_message, all findings, in
- * order, the closing "failed to load configuration file" or "failed to post process the
- * configuration" included). APR_SUCCESS and *conf, or APR_EGENERAL. All from pool. */
+/* Reads and checks everything. What concerns one pool's run only (a user or group that does not
+ * exist) is an error in *messages and the `failure` of that pool's plan, while the load succeeds:
+ * at run time such a pool answers 503 and the others serve; -t reports it and exits 78. Always sets
+ * *messages (array of fpd_conf_message, all findings, in order, the closing "failed to load
+ * configuration file" or "failed to post process the configuration" included). APR_SUCCESS and
+ * *conf, or APR_EGENERAL. All from pool. */
 apr_status_t fpd_conf_load(fpd_conf **conf, apr_array_header_t **messages,
                            const fpd_conf_options *options, apr_pool_t *pool);
 

@@ -1,12 +1,12 @@
 /* wire.h - the FastCGI 1.0 codec, both sides (FastCGI specification, sections 3 to 8).
  *
  * Memory in, memory out: no sockets, no logging, no allocation, no knowledge of httpd, APR or PHP.
- * Both programs compile it. Nothing here keeps a pointer to the caller's bytes after a call returns,
- * except where a struct says so.
+ * Both programs compile it. Nothing here keeps a pointer to the caller's bytes after a call
+ * returns, except where a struct says so.
  *
- * Decoding is incremental: a wire_decoder holds the state between calls, the caller keeps the bytes.
- * The same bytes given whole or one at a time lead to the same events (stream data may be cut
- * differently; joined, it is equal).
+ * Decoding is incremental: a wire_decoder holds the state between calls, the caller keeps the
+ * bytes. The same bytes given whole or one at a time lead to the same events (stream data may be
+ * cut differently; joined, it is equal).
  */
 #ifndef FPD_WIRE_H
 #define FPD_WIRE_H
@@ -14,14 +14,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WIRE_VERSION 1
+#define WIRE_VERSION     1
 #define WIRE_HEADER_SIZE 8
-#define WIRE_BEGIN_SIZE 16 /* header and body of BEGIN_REQUEST */
-#define WIRE_END_SIZE 16   /* header and body of END_REQUEST */
+#define WIRE_BEGIN_SIZE  16 /* header and body of BEGIN_REQUEST */
+#define WIRE_END_SIZE    16 /* header and body of END_REQUEST */
 #define WIRE_CONTENT_MAX 65535
 #define WIRE_PADDING_MAX 255
-#define WIRE_RECORD_MAX (WIRE_HEADER_SIZE + WIRE_CONTENT_MAX + WIRE_PADDING_MAX)
-#define WIRE_NAME_MAX 0x7fffffff
+#define WIRE_RECORD_MAX  (WIRE_HEADER_SIZE + WIRE_CONTENT_MAX + WIRE_PADDING_MAX)
+#define WIRE_NAME_MAX    0x7fffffff
 
 enum wire_type {
     WIRE_BEGIN_REQUEST = 1,
@@ -52,19 +52,19 @@ enum wire_protocol_status {
 /* Parameters that our module may send to our daemon (design, dispatch.md 5). The daemon takes them
  * out of $_SERVER; the module drops any that came from the environment of a request. */
 #define WIRE_PARAM_PEER "FPMPOOL_PEER" /* "1": failure is a bare END_REQUEST OVERLOADED */
-#define WIRE_PARAM_ACK "FPMPOOL_ACK"   /* "1": an empty STDERR record before PHP runs */
+#define WIRE_PARAM_ACK  "FPMPOOL_ACK"  /* "1": an empty STDERR record before PHP runs */
 #define WIRE_PARAM_BODY "FPMPOOL_BODY" /* "stream": body ends with the empty STDIN record */
 
 /* Why a byte stream is not FastCGI. wire_error_text() names each in words for a log line. */
 typedef enum wire_error {
     WIRE_OK = 0,
-    WIRE_ERROR_VERSION,       /* version byte is not 1 */
-    WIRE_ERROR_ID,            /* request id 0 in an application record, not 0 in a management
-                                 record, or not the id of the open request */
-    WIRE_ERROR_LENGTH,        /* fixed-size body (BEGIN, END, UNKNOWN_TYPE) of another length */
-    WIRE_ERROR_UNEXPECTED,    /* a record that this side or this moment does not allow */
-    WIRE_ERROR_PAIR,          /* name-value pairs end inside a pair, or a length above the limit */
-    WIRE_ERROR_TOO_LARGE      /* PARAMS or GET_VALUES content above the caller's limit */
+    WIRE_ERROR_VERSION,    /* version byte is not 1 */
+    WIRE_ERROR_ID,         /* request id 0 in an application record, not 0 in a management
+                              record, or not the id of the open request */
+    WIRE_ERROR_LENGTH,     /* fixed-size body (BEGIN, END, UNKNOWN_TYPE) of another length */
+    WIRE_ERROR_UNEXPECTED, /* a record that this side or this moment does not allow */
+    WIRE_ERROR_PAIR,       /* name-value pairs end inside a pair, or a length above the limit */
+    WIRE_ERROR_TOO_LARGE   /* PARAMS or GET_VALUES content above the caller's limit */
 } wire_error;
 
 const char *wire_error_text(wire_error error);
@@ -111,28 +111,28 @@ typedef enum wire_side {
 } wire_side;
 
 typedef enum wire_event_kind {
-    WIRE_EVENT_MORE = 0,    /* all bytes used; give more */
-    WIRE_EVENT_BEGIN,       /* role, flags, request_id. An unknown role is reported here as it is */
+    WIRE_EVENT_MORE = 0, /* all bytes used; give more */
+    WIRE_EVENT_BEGIN,    /* role, flags, request_id. An unknown role is reported here as it is */
     WIRE_EVENT_ABORT,
-    WIRE_EVENT_PARAMS,      /* data: a piece of the PARAMS stream (never empty) */
+    WIRE_EVENT_PARAMS, /* data: a piece of the PARAMS stream (never empty) */
     WIRE_EVENT_PARAMS_END,
-    WIRE_EVENT_STDIN,       /* data */
+    WIRE_EVENT_STDIN, /* data */
     WIRE_EVENT_STDIN_END,
-    WIRE_EVENT_DATA,        /* data */
+    WIRE_EVENT_DATA, /* data */
     WIRE_EVENT_DATA_END,
-    WIRE_EVENT_STDOUT,      /* data */
+    WIRE_EVENT_STDOUT, /* data */
     WIRE_EVENT_STDOUT_END,
-    WIRE_EVENT_STDERR,      /* data */
-    WIRE_EVENT_STDERR_END,  /* also an acknowledgement when WIRE_PARAM_ACK was sent */
-    WIRE_EVENT_END,         /* app_status, protocol_status */
-    WIRE_EVENT_VALUES,      /* data: a piece of GET_VALUES or GET_VALUES_RESULT content */
+    WIRE_EVENT_STDERR,     /* data */
+    WIRE_EVENT_STDERR_END, /* also an acknowledgement when WIRE_PARAM_ACK was sent */
+    WIRE_EVENT_END,        /* app_status, protocol_status */
+    WIRE_EVENT_VALUES,     /* data: a piece of GET_VALUES or GET_VALUES_RESULT content */
     WIRE_EVENT_VALUES_END,
-    WIRE_EVENT_UNKNOWN,     /* unknown_type: management record of unknown type, its content is
-                               skipped (server side: answer UNKNOWN_TYPE); client side: an
-                               UNKNOWN_TYPE answer that was received */
-    WIRE_EVENT_SECOND_BEGIN,/* BEGIN for another id while one is open: answer CANT_MPX_CONN for
-                               request_id; the records of that id are skipped */
-    WIRE_EVENT_ERROR        /* error; the decoder stays in this state */
+    WIRE_EVENT_UNKNOWN,      /* unknown_type: management record of unknown type, its content is
+                                skipped (server side: answer UNKNOWN_TYPE); client side: an
+                                UNKNOWN_TYPE answer that was received */
+    WIRE_EVENT_SECOND_BEGIN, /* BEGIN for another id while one is open: answer CANT_MPX_CONN for
+                                request_id; the records of that id are skipped */
+    WIRE_EVENT_ERROR         /* error; the decoder stays in this state */
 } wire_event_kind;
 
 typedef struct wire_event {
@@ -151,15 +151,16 @@ typedef struct wire_event {
 /* All state between calls. Plain data: copy or zero it freely; wire_decoder_init makes it ready. */
 typedef struct wire_decoder {
     wire_side side;
-    uint8_t phase;            /* private */
-    uint8_t stage;            /* private: what the open request has sent so far */
-    uint8_t partial_length;   /* private: bytes of header or fixed body kept in partial[] */
+    uint8_t phase;          /* private */
+    uint8_t stage;          /* private: what the open request has sent so far */
+    uint8_t is_filter;      /* private: a DATA stream follows STDIN */
+    uint8_t partial_length; /* private: bytes of header or fixed body kept in partial[] */
     uint8_t partial[WIRE_HEADER_SIZE];
     wire_header header;
     uint32_t content_left;
     uint16_t padding_left;
-    uint16_t open_id;         /* id of the open request, 0: none */
-    uint32_t stream_total;    /* bytes of PARAMS or VALUES seen, against limit */
+    uint16_t open_id;      /* id of the open request, 0: none */
+    uint32_t stream_total; /* bytes of PARAMS or VALUES seen, against limit */
     uint32_t limit;
     wire_error error;
 } wire_decoder;
@@ -218,8 +219,7 @@ void wire_peek_head(wire_peek *peek, const uint8_t *bytes, size_t length, uint32
 /* Writes BEGIN_REQUEST, WIRE_BEGIN_SIZE bytes; returns the byte behind. */
 uint8_t *wire_begin_write(uint8_t *to, uint16_t request_id, int role, int flags);
 /* Writes END_REQUEST, WIRE_END_SIZE bytes, reserved bytes zero; returns the byte behind. */
-uint8_t *wire_end_write(uint8_t *to, uint16_t request_id, uint32_t app_status,
-                        int protocol_status);
+uint8_t *wire_end_write(uint8_t *to, uint16_t request_id, uint32_t app_status, int protocol_status);
 /* Writes UNKNOWN_TYPE, 16 bytes. */
 uint8_t *wire_unknown_write(uint8_t *to, int unknown_type);
 /* Answers the content of a GET_VALUES record: writes one GET_VALUES_RESULT record with those of the

@@ -1,0 +1,501 @@
+/* check.c - cross checks with php-fpm's messages, in php-fpm's order; makes plans complete.
+ *
+ * Runs in the master or in the child that tests a configuration. Looks up users and groups and the
+ * existence of directories; changes nothing.
+ */
+#include "conf/check.h"
+
+#include "conf/users.h"
+
+#include <ctype.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "apr_hash.h"
+#include "apr_strings.h"
+
+#define SOCKET_PATH_MAX 107 /* sun_path without its NUL */
+#define CHILDREN_MAX    65536
+
+static int is_directory(const char *path)
+{
+    struct stat about;
+
+    return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
+}
+
+/* ---- global ------------------------------------------------------------------------------- */
+
+static void check_global(fpd_parse *parse)
+{
+    fpd_conf_global *global = &parse->conf->global;
+    const fpd_conf_options *options = parse->options;
+
+    if (options->prefix != NULL && !is_directory(options->prefix)) {
+        fpd_parse_say(parse, FPD_CONF_ERROR, 0, "prefix",
+                      "the global prefix '%s' does not exist or is not a directory",
+                      options->prefix);
+    }
+    if (global->log_limit < 512) {
+        fpd_parse_say(parse, FPD_CONF_ERROR, 0, "log_limit", "log_limit must be greater than 512");
+    }
+    if (global->process_max < 0) {
+        fpd_parse_say(parse, FPD_CONF_ERROR, 0, "process.max", "process_max can't be negative");
+    }
+    if (global->process_priority != FPD_PLAN_UNSET &&
+        (global->process_priority < -19 || global->process_priority > 20)) {
+        fpd_parse_say(parse, FPD_CONF_ERROR, 0, "process.priority",
+                      "process.priority must be included into [-19,20]");
+    }
+    if (global->process_priority != FPD_PLAN_UNSET && !options->is_root) {
+        fpd_parse_say(parse, FPD_CONF_NOTICE, 0, "process.priority",
+                      "'process.priority' directive is ignored when FPM is not running as root");
+    }
+    if (global->events_mechanism != NULL && strcasecmp(global->events_mechanism, "epoll") != 0 &&
+        strcasecmp(global->events_mechanism, "poll") != 0 &&
+        strcasecmp(global->events_mechanism, "select") != 0) {
+        fpd_parse_say(parse, FPD_CONF_ERROR, 0, "events.mechanism",
+                      "event mechanism '%s' is not available on this system",
+                      global->events_mechanism);
+    }
+    global->events_mechanism = "epoll"; /* the one that is used, whatever was asked */
+    if (global->pid == NULL) {
+        global->pid = options->pid_file;
+    }
+    global->pid = fpd_parse_expand(parse, global->pid, NULL, 1);
+    if (strcasecmp(global->error_log, "syslog") != 0) {
+        global->error_log = fpd_parse_expand(parse, global->error_log, NULL, 1);
+    }
+    if (options->daemonize >= 0) {
+        global->daemonize = options->daemonize;
+    }
+}
+
+/* ---- listen ------------------------------------------------------------------------------- */
+
+static int is_tcp(const char *address)
+{
+    return strchr(address, ':') != NULL || fpd_users_is_number(address);
+}
+
+static void check_listen_owner(fpd_parse *parse, fpd_plan_pool *plan)
+{
+    if (is_tcp(plan->listen)) {
+        return;
+    }
+    if (plan->listen_owner != NULL && !fpd_users_is_number(plan->listen_owner) &&
+        getpwnam(plan->listen_owner) == NULL) {
+        fpd_users_fail(
+            parse, plan, "listen.owner",
+            apr_psprintf(parse->pool, "cannot get uid for user '%s'", plan->listen_owner));
+    }
+    if (plan->listen_group != NULL && !fpd_users_is_number(plan->listen_group) &&
+        getgrnam(plan->listen_group) == NULL) {
+        fpd_users_fail(
+            parse, plan, "listen.group",
+            apr_psprintf(parse->pool, "cannot get gid for group '%s'", plan->listen_group));
+    }
+}
+
+static void check_listen(fpd_parse *parse, fpd_plan_pool *plan)
+{
+    if (plan->listen == NULL || *plan->listen == '\0') {
+        fpd_users_say(parse, FPD_CONF_ALERT, plan, "listen",
+                      "no listen address have been defined!");
+        return;
+    }
+    if (!is_tcp(plan->listen)) {
+        plan->listen = fpd_parse_expand(parse, plan->listen, plan->prefix, 0);
+        if (strlen(plan->listen) > SOCKET_PATH_MAX) {
+            fpd_users_say(
+                parse, FPD_CONF_ERROR, plan, "listen",
+                "[%s:%d] the socket path '%s' is %d bytes long, the limit is %d: choose a shorter "
+                "'listen'",
+                plan->config_file, plan->config_line, plan->listen, (int)strlen(plan->listen),
+                SOCKET_PATH_MAX);
+        }
+    }
+    check_listen_owner(parse, plan);
+}
+
+/* ---- process manager ---------------------------------------------------------------------- */
+
+static void check_dynamic(fpd_parse *parse, fpd_plan_pool *plan)
+{
+    int minimum = plan->min_spare_servers;
+    int maximum = plan->max_spare_servers;
+
+    if (minimum <= 0) {
+        fpd_users_say(parse, FPD_CONF_ALERT, plan, "pm.min_spare_servers",
+                      "pm.min_spare_servers(%d) must be a positive value", minimum);
+    } else if (maximum <= 0) {
+        fpd_users_say(parse, FPD_CONF_ALERT, plan, "pm.max_spare_servers",
+                      "pm.max_spare_servers(%d) must be a positive value", maximum);
+    } else if (minimum > plan->max_children || maximum > plan->max_children) {
+        fpd_users_say(
+            parse, FPD_CONF_ALERT, plan, "pm.max_spare_servers",
+            "pm.min_spare_servers(%d) and pm.max_spare_servers(%d) cannot be greater than "
+            "pm.max_children(%d)",
+            minimum, maximum, plan->max_children);
+    } else if (maximum < minimum) {
+        fpd_users_say(parse, FPD_CONF_ALERT, plan, "pm.max_spare_servers",
+                      "pm.max_spare_servers(%d) must not be less than pm.min_spare_servers(%d)",
+                      maximum, minimum);
+    } else if (plan->max_spawn_rate < 1) {
+        fpd_users_say(parse, FPD_CONF_ALERT, plan, "pm.max_spawn_rate",
+                      "pm.max_spawn_rate must be a positive value");
+    } else if (plan->start_servers <= 0) {
+        plan->start_servers = minimum + (maximum - minimum) / 2;
+        fpd_users_say(parse, FPD_CONF_NOTICE, plan, "pm.start_servers",
+                      "pm.start_servers is not set. It's been set to %d.", plan->start_servers);
+    } else if (plan->start_servers < minimum || plan->start_servers > maximum) {
+        fpd_users_say(
+            parse, FPD_CONF_ALERT, plan, "pm.start_servers",
+            "pm.start_servers(%d) must not be less than pm.min_spare_servers(%d) and not greater "
+            "than pm.max_spare_servers(%d)",
+            plan->start_servers, minimum, maximum);
+    }
+}
+
+static void check_ondemand(fpd_parse *parse, fpd_plan_pool *plan)
+{
+    if (plan->process_idle_timeout < 1) {
+        fpd_users_say(parse, FPD_CONF_ALERT, plan, "pm.process_idle_timeout",
+                      "pm.process_idle_timeout(%ds) must be greater than 0s",
+                      plan->process_idle_timeout);
+    }
+    if (plan->listen_backlog < -1) {
+        fpd_users_say(
+            parse, FPD_CONF_WARNING, plan, "listen.backlog",
+            "listen.backlog(%d) was too low for the ondemand process manager. I updated it for "
+            "you to -1.",
+            plan->listen_backlog);
+        plan->listen_backlog = -1;
+    }
+}
+
+static void check_manager(fpd_parse *parse, fpd_plan_pool *plan)
+{
+    if (plan->process_priority != FPD_PLAN_UNSET &&
+        (plan->process_priority < -19 || plan->process_priority > 20)) {
+        fpd_users_say(parse, FPD_CONF_ERROR, plan, "process.priority",
+                      "process.priority must be included into [-19,20]");
+    }
+    if (plan->pm == 0) {
+        fpd_users_say(parse, FPD_CONF_ALERT, plan, "pm",
+                      "the process manager is missing (static, dynamic or ondemand)");
+        return;
+    }
+    if (plan->max_children < 1) {
+        fpd_users_say(parse, FPD_CONF_ALERT, plan, "pm.max_children",
+                      "pm.max_children must be a positive value");
+        return;
+    }
+    if (plan->max_children > CHILDREN_MAX) {
+        fpd_users_say(parse, FPD_CONF_ERROR, plan, "pm.max_children",
+                      "pm.max_children(%d) must not be greater than %d", plan->max_children,
+                      CHILDREN_MAX);
+    }
+    if (plan->pm == FPD_PM_DYNAMIC) {
+        check_dynamic(parse, plan);
+    } else if (plan->pm == FPD_PM_ONDEMAND) {
+        check_ondemand(parse, plan);
+    }
+}
+
+/* ---- pages, logs, directories ------------------------------------------------------------- */
+
+static void check_page(fpd_parse *parse, fpd_plan_pool *plan, const char *key, const char *what,
+                       const char *path)
+{
+    if (path == NULL) {
+        return;
+    }
+    if (*path != '/') {
+        fpd_users_say(parse, FPD_CONF_ERROR, plan, key, "the %s path '%s' must start with a '/'",
+                      what, path);
+    } else if (path[1] == '\0') {
+        fpd_users_say(parse, FPD_CONF_ERROR, plan, key, "the %s path '%s' is not long enough", what,
+                      path);
+    } else {
+        for (const char *c = path; *c != '\0'; c++) {
+            if (!isalnum((unsigned char)*c) && strchr("/_-.~", *c) == NULL) {
+                fpd_users_say(parse, FPD_CONF_ERROR, plan, key,
+                              "the %s path '%s' must contain only the following characters "
+                              "'[alphanum]/_-.~'",
+                              what, path);
+                return;
+            }
+        }
+    }
+}
+
+static void check_pages(fpd_parse *parse, fpd_plan_pool *plan)
+{
+    check_page(parse, plan, "pm.status_path", "status", plan->status_path);
+    check_page(parse, plan, "ping.path", "ping", plan->ping_path);
+    if (plan->ping_path == NULL) {
+        plan->ping_response = NULL;
+    } else if (plan->ping_response == NULL) {
+        plan->ping_response = "pong";
+    } else if (*plan->ping_response == '\0') {
+        fpd_users_say(parse, FPD_CONF_ERROR, plan, "ping.response",
+                      "the ping response page '%s' is not long enough", plan->ping_response);
+    }
+}
+
+static void check_logs(fpd_parse *parse, fpd_plan_pool *plan)
+{
+    plan->access_log = fpd_parse_expand(parse, plan->access_log, plan->prefix, 0);
+    if (plan->access_log != NULL && plan->access_format == NULL) {
+        plan->access_format = "%R - %u %t \"%m %r\" %s";
+    }
+    plan->slowlog = fpd_parse_expand(parse, plan->slowlog, plan->prefix, 0);
+    if (plan->request_slowlog_timeout > 0 && plan->slowlog == NULL) {
+        fpd_users_say(parse, FPD_CONF_ERROR, plan, "request_slowlog_timeout",
+                      "'slowlog' must be specified for use with 'request_slowlog_timeout'");
+    }
+    if (plan->request_slowlog_timeout > 0 && plan->request_terminate_timeout > 0 &&
+        plan->request_slowlog_timeout > plan->request_terminate_timeout) {
+        fpd_users_say(
+            parse, FPD_CONF_ERROR, plan, "request_slowlog_timeout",
+            "'request_slowlog_timeout' (%d) can't be greater than 'request_terminate_timeout' (%d)",
+            plan->request_slowlog_timeout, plan->request_terminate_timeout);
+    }
+    if (plan->request_slowlog_trace_depth <= 0) {
+        fpd_users_say(parse, FPD_CONF_ERROR, plan, "request_slowlog_trace_depth",
+                      "'request_slowlog_trace_depth' (%d) must be a positive value",
+                      plan->request_slowlog_trace_depth);
+    }
+}
+
+static void check_chdir(fpd_parse *parse, fpd_plan_pool *plan)
+{
+    const char *inside;
+
+    if (plan->chdir == NULL) {
+        return;
+    }
+    if (plan->chroot == NULL) {
+        plan->chdir = fpd_parse_expand(parse, plan->chdir, plan->prefix, 0);
+        if (!is_directory(plan->chdir)) {
+            fpd_users_say(parse, FPD_CONF_ERROR, plan, "chdir",
+                          "the chdir path '%s' does not exist or is not a directory", plan->chdir);
+        }
+        return;
+    }
+    inside = apr_psprintf(parse->pool, "%s/%s", plan->chroot, plan->chdir);
+    if (!is_directory(inside)) {
+        fpd_users_say(
+            parse, FPD_CONF_ERROR, plan, "chdir",
+            "the chdir path '%s' within the chroot path '%s' ('%s') does not exist or is not a "
+            "directory",
+            plan->chdir, plan->chroot, inside);
+    }
+}
+
+static void check_directories(fpd_parse *parse, fpd_plan_pool *plan)
+{
+    static const char prefix_token[] = "$prefix";
+    const char *token = plan->chroot != NULL ? strstr(plan->chroot, prefix_token) : NULL;
+
+    if (token != NULL && token != plan->chroot) {
+        fpd_users_say(parse, FPD_CONF_ERROR, plan, "chroot",
+                      "'$prefix' must be use at the beginning of the value");
+        return;
+    }
+    if (token != NULL) {
+        const char *prefix = plan->prefix != NULL ? plan->prefix : parse->options->prefix;
+        plan->chroot = apr_pstrcat(parse->pool, prefix != NULL ? prefix : "",
+                                   plan->chroot + strlen(prefix_token), NULL);
+    }
+    if (plan->chroot != NULL && *plan->chroot != '/') {
+        fpd_users_say(parse, FPD_CONF_ERROR, plan, "chroot",
+                      "the chroot path '%s' must start with a '/'", plan->chroot);
+        return;
+    }
+    if (plan->chroot != NULL && !is_directory(plan->chroot)) {
+        fpd_users_say(parse, FPD_CONF_ERROR, plan, "chroot",
+                      "the chroot path '%s' does not exist or is not a directory", plan->chroot);
+        return;
+    }
+    if (plan->chroot != NULL && plan->chdir == NULL) {
+        plan->chdir = "/";
+    }
+    check_chdir(parse, plan);
+}
+
+static void check_ours(fpd_parse *parse, fpd_plan_pool *plan)
+{
+    if (plan->queue_max < 0 || plan->queue_timeout < 0) {
+        fpd_users_say(parse, FPD_CONF_ERROR, plan, "queue.max",
+                      "queue.max(%d) and queue.timeout(%d) can't be negative", plan->queue_max,
+                      plan->queue_timeout);
+    }
+    if (plan->pool_idle_timeout < 1 || plan->request_head_timeout < 1) {
+        fpd_users_say(
+            parse, FPD_CONF_ERROR, plan, "request_head_timeout",
+            "pool_idle_timeout(%ds) and request_head_timeout(%ds) must be greater than 0s",
+            plan->pool_idle_timeout, plan->request_head_timeout);
+    }
+    if (plan->php != NULL && plan->php[strspn(plan->php, "0123456789.")] != '\0') {
+        fpd_users_say(parse, FPD_CONF_ERROR, plan, "php", "php '%s' is not a version such as 8.2",
+                      plan->php);
+    }
+}
+
+/* ---- lists -------------------------------------------------------------------------------- */
+
+/* php_values whose relative value is a path below the prefix (spec 1.4). */
+static int is_path_setting(const fpd_plan_pair *pair)
+{
+    static const char *const names[] = {"error_log",
+                                        "extension_dir",
+                                        "mime_magic.magicfile",
+                                        "sendmail_path",
+                                        "session.cookie_path",
+                                        "session_pgsql.sem_file_name",
+                                        "soap.wsdl_cache_dir",
+                                        "uploadprogress.file.filename_template",
+                                        "xdebug.output_dir",
+                                        "xdebug.profiler_output_dir",
+                                        "xdebug.trace_output_dir",
+                                        "xmms.path",
+                                        "axis2.client_home",
+                                        "blenc.key_file",
+                                        "coin_acceptor.device"};
+
+    if (strcmp(pair->key, "error_log") == 0 && strcmp(pair->value, "syslog") == 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(pair->key, names[i]) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int has_pair(const apr_array_header_t *list, const fpd_plan_pair *wanted)
+{
+    for (int i = 0; i < list->nelts; i++) {
+        const fpd_plan_pair *pair = &APR_ARRAY_IDX(list, i, fpd_plan_pair);
+        if (pair->is_admin == wanted->is_admin && strcmp(pair->key, wanted->key) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The first line of a key counts (php-fpm applies them newest first). */
+static void complete_lists(fpd_parse *parse, fpd_conf_section *section)
+{
+    fpd_plan_pool *plan = section->plan;
+
+    for (int i = 0; i < section->env->nelts; i++) {
+        fpd_plan_pair pair = APR_ARRAY_IDX(section->env, i, fpd_plan_pair);
+        if (pair.value[0] == '$') {
+            const char *value = getenv(pair.value + 1);
+            pair.value = value != NULL ? apr_pstrdup(parse->pool, value) : "";
+        }
+        if (!has_pair(plan->env, &pair)) {
+            APR_ARRAY_PUSH(plan->env, fpd_plan_pair) = pair;
+        }
+    }
+    for (int i = 0; i < section->values->nelts; i++) {
+        fpd_plan_pair *pair = &APR_ARRAY_IDX(section->values, i, fpd_plan_pair);
+        if (plan->chroot == NULL && is_path_setting(pair)) {
+            pair->value = fpd_parse_expand(parse, pair->value, plan->prefix, 0);
+        }
+        if (!has_pair(plan->php_values, pair)) {
+            APR_ARRAY_PUSH(plan->php_values, fpd_plan_pair) = *pair;
+        }
+    }
+}
+
+static void complete_plan(fpd_parse *parse, fpd_plan_pool *plan)
+{
+    const fpd_conf_global *global = &parse->conf->global;
+
+    plan->is_root_allowed = parse->options->allow_root;
+    plan->php_ini_path = parse->options->php_ini_path;
+    plan->php_ini_ignore = parse->options->php_ini_ignore;
+    plan->log_level = global->log_level;
+    plan->log_limit = global->log_limit;
+    plan->process_control_timeout = global->process_control_timeout;
+    if (parse->options->defines != NULL) {
+        plan->defines = apr_array_copy(parse->pool, parse->options->defines);
+    }
+}
+
+/* ---- all ---------------------------------------------------------------------------------- */
+
+static void check_prefix(fpd_parse *parse, fpd_plan_pool *plan)
+{
+    if (plan->prefix == NULL) {
+        return;
+    }
+    plan->prefix = fpd_parse_expand(parse, plan->prefix, NULL, 0);
+    if (!is_directory(plan->prefix)) {
+        fpd_users_say(parse, FPD_CONF_ERROR, plan, "prefix",
+                      "the prefix '%s' does not exist or is not a directory", plan->prefix);
+    }
+}
+
+static void check_pool(fpd_parse *parse, fpd_conf_section *section)
+{
+    fpd_plan_pool *plan = section->plan;
+
+    check_prefix(parse, plan);
+    fpd_users_resolve(parse, plan);
+    check_listen(parse, plan);
+    check_manager(parse, plan);
+    check_pages(parse, plan);
+    check_logs(parse, plan);
+    check_directories(parse, plan);
+    check_ours(parse, plan);
+    complete_lists(parse, section);
+    complete_plan(parse, plan);
+    APR_ARRAY_PUSH(parse->conf->pools, fpd_plan_pool *) = plan;
+}
+
+static void check_listen_twice(fpd_parse *parse)
+{
+    apr_hash_t *seen = apr_hash_make(parse->pool);
+
+    for (int i = 0; i < parse->conf->pools->nelts; i++) {
+        fpd_plan_pool *plan = APR_ARRAY_IDX(parse->conf->pools, i, fpd_plan_pool *);
+        const char *other;
+        if (plan->listen == NULL) {
+            continue;
+        }
+        other = apr_hash_get(seen, plan->listen, APR_HASH_KEY_STRING);
+        if (other != NULL) {
+            fpd_users_say(parse, FPD_CONF_ERROR, plan, "listen",
+                          "unable to set listen address as it's already used in another pool '%s'",
+                          other);
+        } else {
+            apr_hash_set(seen, plan->listen, APR_HASH_KEY_STRING, plan->name);
+        }
+    }
+}
+
+void fpd_check_all(fpd_parse *parse)
+{
+    const apr_array_header_t *sections = parse->conf->sections;
+
+    check_global(parse);
+    if (sections->nelts == 0) {
+        fpd_parse_say(parse, FPD_CONF_ERROR, 0, NULL,
+                      "No pool defined. at least one pool section must be specified in config "
+                      "file");
+    }
+    for (int i = 0; i < sections->nelts; i++) {
+        check_pool(parse, APR_ARRAY_IDX(sections, i, fpd_conf_section *));
+    }
+    check_listen_twice(parse);
+}
