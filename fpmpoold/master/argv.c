@@ -1,0 +1,135 @@
+/* argv.c - php-fpm's options, short and long, over apr_getopt.
+ *
+ * Runs in the master before anything else; pure but for the usage text.
+ */
+#include "master/argv.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "apr_getopt.h"
+#include "apr_strings.h"
+
+static const apr_getopt_option_t options[] = {
+    {"php-ini", 'c', 1, "PATH  php.ini file, or the directory of it"},
+    {"no-php-ini", 'n', 0, "      no php.ini and no scan directory"},
+    {"define", 'd', 1, "K[=V] ini entry K (default value 1); may be repeated"},
+    {"profile-info", 'e', 0, "      extended information for debuggers and profilers"},
+    {"help", 'h', 0, "      this help"},
+    {"usage", '?', 0, "      this help"},
+    {"info", 'i', 0, "      phpinfo() as text"},
+    {"modules", 'm', 0, "      PHP's modules"},
+    {"version", 'v', 0, "      PHP's version"},
+    {"prefix", 'p', 1, "DIR   prefix of relative paths"},
+    {"pid", 'g', 1, "FILE  pid file (the configuration's 'pid' wins)"},
+    {"fpm-config", 'y', 1, "FILE  configuration file"},
+    {"test", 't', 0, "      test the configuration; twice: print it too"},
+    {"daemonize", 'D', 0, "      run in the background, whatever the configuration says"},
+    {"nodaemonize", 'F', 0, "      stay in the foreground"},
+    {"force-stderr", 'O', 0, "      log to stderr in the foreground, even if it is no terminal"},
+    {"allow-to-run-as-root", 'R', 0, "      allow pools to run as root"},
+    {NULL, 0, 0, NULL},
+};
+
+void fpd_argv_print_usage(const char *program)
+{
+    const char *slash = strrchr(program, '/');
+
+    printf("Usage: %s [options]\n", slash != NULL ? slash + 1 : "php");
+    for (const apr_getopt_option_t *option = options; option->name != NULL; option++) {
+        printf("  -%c, --%-21s %s\n", option->optch, option->name, option->description);
+    }
+    fflush(stdout);
+}
+
+static const char *define_entry(const char *argument, apr_pool_t *pool)
+{
+    return strchr(argument, '=') != NULL ? argument : apr_pstrcat(pool, argument, "=1", NULL);
+}
+
+static void take(fpd_argv *read, int option, const char *argument, apr_pool_t *pool)
+{
+    switch (option) {
+    case 'c':
+        read->options.php_ini_path = argument;
+        break;
+    case 'n':
+        read->options.php_ini_ignore = 1;
+        break;
+    case 'd':
+        APR_ARRAY_PUSH(read->options.defines, const char *) = define_entry(argument, pool);
+        break;
+    case 'h':
+    case '?':
+        read->action = FPD_ARGV_HELP;
+        break;
+    case 'i':
+    case 'm':
+    case 'v':
+        read->action = FPD_ARGV_INTERPRETER;
+        read->question = (char)option;
+        break;
+    case 'p':
+        read->options.prefix = argument;
+        break;
+    case 'g':
+        read->options.pid_file = argument;
+        break;
+    case 'y':
+        read->options.file = argument;
+        break;
+    case 't':
+        read->action = FPD_ARGV_TEST;
+        read->test_level++;
+        break;
+    case 'D':
+        read->options.daemonize = 1;
+        break;
+    case 'F':
+        read->options.daemonize = 0;
+        break;
+    case 'O':
+        read->force_stderr = 1;
+        break;
+    case 'R':
+        read->options.allow_root = 1;
+        break;
+    default: /* 'e': extended info has no switch of its own here; accepted as php-fpm does */
+        break;
+    }
+}
+
+static void drop_message(void *context, const char *format, ...)
+{
+    (void)context;
+    (void)format;
+}
+
+void fpd_argv_read(fpd_argv *read, int argc, const char *const *argv, apr_pool_t *pool)
+{
+    apr_getopt_t *state;
+    const char *argument;
+    int option;
+    apr_status_t status;
+
+    memset(read, 0, sizeof(*read));
+    read->action = FPD_ARGV_RUN;
+    read->options.daemonize = -1;
+    read->options.is_root = geteuid() == 0;
+    read->options.defines = apr_array_make(pool, 4, sizeof(const char *));
+    if (apr_getopt_init(&state, pool, argc, argv) != APR_SUCCESS) {
+        read->action = FPD_ARGV_BAD_USAGE;
+        return;
+    }
+    state->errfn = drop_message; /* usage goes to stdout, nothing to stderr */
+    while ((status = apr_getopt_long(state, options, &option, &argument)) == APR_SUCCESS) {
+        take(read, option, argument, pool);
+        if (read->action == FPD_ARGV_HELP) {
+            return;
+        }
+    }
+    if (status != APR_EOF || state->ind < argc) {
+        read->action = FPD_ARGV_BAD_USAGE;
+    }
+}

@@ -1,0 +1,332 @@
+/* children.c - forks and execs interpreter hosts, reads their channels, logs and output.
+ *
+ * Runs in the master. The forked child only arranges descriptors and execs: it touches no APR pool
+ * and leaves by _exit.
+ */
+#include "master/children.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "apr_strings.h"
+#include "base/board.h"
+#include "base/log.h"
+
+#define STOP_PATIENCE 5000000 /* microseconds between STOP and KILL */
+#define EXEC_FD_BASE  64      /* above every descriptor of enum fpd_host_fd */
+
+/* Both sides of every connection with the new process, before fork. -1: not open. */
+typedef struct bundle {
+    int channel[2]; /* [0] master's, [1] host's; likewise below */
+    int log[2];
+    int output[2];
+    int plan;
+    int board;
+    int null;
+} bundle;
+
+static void close_one(int *fd)
+{
+    if (*fd >= 0) {
+        close(*fd);
+        *fd = -1;
+    }
+}
+
+/* The host's ends; in the parent after fork, or everything after a failure. */
+static void close_host_ends(bundle *made)
+{
+    close_one(&made->channel[1]);
+    close_one(&made->log[1]);
+    close_one(&made->output[1]);
+    close_one(&made->plan);
+    close_one(&made->board);
+    close_one(&made->null);
+}
+
+static void discard(bundle *made)
+{
+    close_host_ends(made);
+    close_one(&made->channel[0]);
+    close_one(&made->log[0]);
+    close_one(&made->output[0]);
+}
+
+static apr_status_t prepare(bundle *made, const fpd_plan_pool *plan, const char **step,
+                            apr_pool_t *scratch)
+{
+    apr_status_t status;
+
+    *made = (bundle){{-1, -1}, {-1, -1}, {-1, -1}, -1, -1, -1};
+    *step = "open /dev/null";
+    made->null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (made->null < 0) {
+        return errno;
+    }
+    *step = "make the channel";
+    status = fpd_channel_pair(made->channel);
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    *step = "make the log socket";
+    if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, made->log) != 0) {
+        return errno;
+    }
+    *step = "make the output pipe";
+    if (pipe2(made->output, O_CLOEXEC) != 0 || fcntl(made->output[0], F_SETFL, O_NONBLOCK) != 0) {
+        return errno;
+    }
+    *step = "make the board";
+    status = fpd_board_create(&made->board, plan->name, (uint32_t)plan->max_children);
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    *step = "hand over the plan";
+    return fpd_plan_pool_write(plan, &made->plan, scratch);
+}
+
+/* ---- in the forked child ------------------------------------------------------------------ */
+
+/* Sources may be any number, also one of the targets: first out of the way, then into place. */
+static int place_descriptors(const bundle *made, int listener)
+{
+    const int sources[] = {made->null, made->output[1], made->output[1], made->channel[1],
+                           made->plan, made->board,     made->log[1],    listener};
+    int moved[FPD_FD_FIRST_FREE];
+
+    for (int i = 0; i < FPD_FD_FIRST_FREE; i++) {
+        moved[i] = fcntl(sources[i], F_DUPFD_CLOEXEC, EXEC_FD_BASE);
+        if (moved[i] < 0) {
+            return 0;
+        }
+    }
+    for (int i = 0; i < FPD_FD_FIRST_FREE; i++) {
+        if (dup2(moved[i], i) < 0) {
+            return 0;
+        }
+    }
+    return close_range(FPD_FD_FIRST_FREE, ~0u, 0) == 0;
+}
+
+static void forget_service_manager(void)
+{
+    static const char *const names[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
+                                        "LISTEN_FDS",    "LISTEN_PID",    "LISTEN_FDNAMES"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        unsetenv(names[i]);
+    }
+}
+
+static void become_host(const bundle *made, int listener, const char *program, char *const *argv)
+{
+    struct sigaction standard = {.sa_handler = SIG_DFL};
+    sigset_t none;
+
+    for (int number = 1; number < NSIG; number++) {
+        (void)sigaction(number, &standard, NULL);
+    }
+    sigemptyset(&none);
+    (void)setsid(); /* Ctrl-C reaches the master only */
+    forget_service_manager();
+    if (place_descriptors(made, listener) && sigprocmask(SIG_SETMASK, &none, NULL) == 0) {
+        execv(program, argv);
+        fpd_log_to_datagrams(FPD_FD_LOG);
+        fpd_log_errno(FPD_LOG_ERROR, errno, "cannot run the interpreter host '%s'", program);
+    }
+    _exit(127);
+}
+
+/* ---- in the master ------------------------------------------------------------------------ */
+
+static void read_channel(void *context, uint32_t events)
+{
+    fpd_child *child = context;
+    fpd_message_buffer space;
+    fpd_message_buffer *buffer = &space;
+    fpd_message message;
+    apr_status_t status;
+
+    (void)events;
+    while ((status = fpd_channel_receive(child->channel, &message, buffer, MSG_DONTWAIT)) ==
+           APR_SUCCESS) {
+        while (message.fd_count > 0) { /* no message to the master carries any */
+            close(message.fds[--message.fd_count]);
+        }
+        child->on_message(child, &message);
+    }
+    if (status == APR_EOF) {
+        fpd_loop_remove(child->loop, child->channel_id); /* SIGCHLD tells the rest */
+    }
+}
+
+static void read_log(void *context, uint32_t events)
+{
+    fpd_child *child = context;
+
+    (void)events;
+    if (!fpd_logs_take_datagrams(&child->source, child->log_fd)) {
+        fpd_loop_remove(child->loop, child->log_id);
+    }
+}
+
+static void read_output(void *context, uint32_t events)
+{
+    fpd_child *child = context;
+
+    (void)events;
+    if (!fpd_logs_take_output(&child->source, child->output_fd)) {
+        fpd_loop_remove(child->loop, child->output_id);
+    }
+}
+
+static apr_status_t watch(fpd_child *child, const bundle *made)
+{
+    apr_status_t status;
+
+    child->channel = made->channel[0];
+    child->log_fd = made->log[0];
+    child->output_fd = made->output[0];
+    status =
+        fpd_loop_add(child->loop, child->channel, EPOLLIN, read_channel, child, &child->channel_id);
+    if (status == APR_SUCCESS) {
+        status = fpd_loop_add(child->loop, child->log_fd, EPOLLIN, read_log, child, &child->log_id);
+    }
+    if (status == APR_SUCCESS) {
+        status = fpd_loop_add(child->loop, child->output_fd, EPOLLIN, read_output, child,
+                              &child->output_id);
+    }
+    return status;
+}
+
+apr_status_t fpd_children_start(fpd_child **started, const char *program, const fpd_plan_pool *plan,
+                                const char *reason, int listener, fpd_loop *loop,
+                                fpd_child_message_fn *on_message, void *owner, const char **step,
+                                apr_pool_t *parent)
+{
+    char *argv[] = {(char *)program, reason != NULL ? "--answer" : "--pool", (char *)reason, NULL};
+    bundle made;
+    fpd_child *child;
+    apr_pool_t *pool;
+    apr_status_t status = apr_pool_create(&pool, parent);
+
+    *step = "allocate";
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    child = apr_pcalloc(pool, sizeof(*child));
+    child->pool = pool;
+    child->loop = loop;
+    child->owner = owner;
+    child->on_message = on_message;
+    child->is_answering = reason != NULL;
+    child->started_at = fpd_monotonic_now();
+    child->source.name = apr_pstrdup(pool, plan->name);
+    status = prepare(&made, plan, step, pool);
+    if (status == APR_SUCCESS) {
+        *step = "fork";
+        child->pid = fork();
+        status = child->pid < 0 ? errno : APR_SUCCESS;
+    }
+    if (status != APR_SUCCESS) {
+        discard(&made);
+        apr_pool_destroy(pool);
+        return status;
+    }
+    if (child->pid == 0) {
+        become_host(&made, listener, program, argv);
+    }
+    close_host_ends(&made);
+    *step = "watch the process";
+    status = watch(child, &made);
+    if (status != APR_SUCCESS) { /* reaped later as an unknown child */
+        (void)kill(child->pid, SIGKILL);
+        fpd_children_destroy(child);
+        return status;
+    }
+    *started = child;
+    return APR_SUCCESS;
+}
+
+void fpd_children_tell(fpd_child *child, fpd_message_type message)
+{
+    apr_status_t status =
+        fpd_channel_send(child->channel, message, NULL, 0, NULL, 0, NULL, 0, MSG_DONTWAIT);
+
+    if (status != APR_SUCCESS && message == FPD_MESSAGE_STOP) {
+        (void)kill(child->pid, SIGTERM);
+    }
+}
+
+void fpd_children_stop(fpd_child *child)
+{
+    child->state = FPD_CHILD_STOPPING;
+    child->stop_by = fpd_monotonic_now() + STOP_PATIENCE;
+    fpd_children_tell(child, FPD_MESSAGE_STOP);
+}
+
+void fpd_children_drain(fpd_child *child, int patience)
+{
+    if (child->state >= FPD_CHILD_DRAINING) {
+        return;
+    }
+    if (patience <= 0) {
+        fpd_children_stop(child);
+        return;
+    }
+    child->state = FPD_CHILD_DRAINING;
+    child->stop_by = fpd_monotonic_now() + (int64_t)patience * 1000000;
+    fpd_children_tell(child, FPD_MESSAGE_DRAIN);
+}
+
+void fpd_children_check(fpd_child *child, int64_t now)
+{
+    if (child->stop_by == 0 || now < child->stop_by) {
+        return;
+    }
+    if (child->state == FPD_CHILD_STOPPING) {
+        (void)kill(child->pid, SIGKILL);
+        child->stop_by = now + STOP_PATIENCE;
+    } else {
+        fpd_children_stop(child);
+    }
+}
+
+void fpd_children_tell_logs(fpd_child *child, int access_log, int slow_log)
+{
+    fpd_message_reopen body = {access_log >= 0, slow_log >= 0};
+    int fds[2];
+    int count = 0;
+
+    if (access_log >= 0) {
+        fds[count++] = access_log;
+    }
+    if (slow_log >= 0) {
+        fds[count++] = slow_log;
+    }
+    (void)fpd_channel_send(child->channel, FPD_MESSAGE_REOPEN, &body, sizeof(body), NULL, 0, fds,
+                           count, MSG_DONTWAIT);
+}
+
+void fpd_children_destroy(fpd_child *child)
+{
+    if (child->log_fd >= 0) {
+        (void)fpd_logs_take_datagrams(&child->source, child->log_fd);
+    }
+    if (child->output_fd >= 0) {
+        (void)fpd_logs_take_output(&child->source, child->output_fd);
+    }
+    fpd_loop_remove(child->loop, child->channel_id);
+    fpd_loop_remove(child->loop, child->log_id);
+    fpd_loop_remove(child->loop, child->output_id);
+    close(child->channel);
+    close(child->log_fd);
+    close(child->output_fd);
+    apr_pool_destroy(child->pool);
+}

@@ -1,0 +1,69 @@
+/* children.h - one interpreter host process: its descriptors, its start, its messages.
+ *
+ * A child is one generation of one pool, in pool mode or in answer mode. What it means for the pool
+ * is pools.h's business.
+ */
+#ifndef FPD_CHILDREN_H
+#define FPD_CHILDREN_H
+
+#include <sys/types.h>
+
+#include "apr_pools.h"
+#include "base/channel.h"
+#include "base/loop.h"
+#include "base/plan_format.h"
+#include "master/logs.h"
+
+typedef enum fpd_child_state {
+    FPD_CHILD_STARTING,
+    FPD_CHILD_READY,
+    FPD_CHILD_LEAVING,  /* said IDLE, was told LEAVE */
+    FPD_CHILD_DRAINING, /* was told DRAIN */
+    FPD_CHILD_STOPPING  /* was told STOP */
+} fpd_child_state;
+
+typedef struct fpd_child fpd_child;
+
+typedef void fpd_child_message_fn(fpd_child *child, const fpd_message *message);
+
+struct fpd_child {
+    apr_pool_t *pool; /* owns the struct, descriptors and registrations */
+    fpd_loop *loop;
+    void *owner; /* fpd_pool of pools.h */
+    pid_t pid;
+    fpd_child_state state;
+    int is_answering;   /* answer mode */
+    int64_t started_at; /* fpd_monotonic_now */
+    int64_t stop_by;    /* DRAINING: STOP then; STOPPING: KILL then; 0: no limit */
+    int channel;
+    int log_fd;
+    int output_fd;
+    fpd_loop_id channel_id, log_id, output_id;
+    fpd_logs_source source;
+    fpd_child_message_fn *on_message;
+};
+
+/* Forks and execs `program` with --pool, or --answer and reason when reason is not NULL. listener
+ * is handed on, and stays the caller's. Returns an errno with everything undone; *step names what
+ * failed. */
+apr_status_t fpd_children_start(fpd_child **child, const char *program, const fpd_plan_pool *plan,
+                                const char *reason, int listener, fpd_loop *loop,
+                                fpd_child_message_fn *on_message, void *owner, const char **step,
+                                apr_pool_t *parent);
+
+/* Sends without blocking; a child that does not read its channel is told by signal: STOP is
+ * SIGTERM. */
+void fpd_children_tell(fpd_child *child, fpd_message_type message);
+/* Ends, step by step. STOP now, KILL after 5 s; or DRAIN, and STOP after `patience` seconds. */
+void fpd_children_stop(fpd_child *child);
+void fpd_children_drain(fpd_child *child, int patience);
+/* To be called a few times a second while some child has stop_by set: takes the next step when its
+ * time has come. */
+void fpd_children_check(fpd_child *child, int64_t now);
+
+void fpd_children_tell_logs(fpd_child *child, int access_log, int slow_log);
+
+/* After waitpid: reads what is left of log and output, then frees everything. */
+void fpd_children_destroy(fpd_child *child);
+
+#endif

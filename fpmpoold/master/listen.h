@@ -1,0 +1,22 @@
+/* listen.h - listening sockets of pools (spec/php-fpm.md 4.7, lifecycle.md 5). */
+#ifndef FPD_LISTEN_H
+#define FPD_LISTEN_H
+
+#include "apr_pools.h"
+#include "base/plan_format.h"
+
+/* Binds and listens as the plan says; *fd is non-blocking, close-on-exec and the caller's. A stale
+ * unix socket is replaced, a live one is an error after 5 s of retries (a previous master may be on
+ * its way out). Logs what is wrong in php-fpm's words. */
+apr_status_t fpd_listen_open(int *fd, const fpd_plan_pool *plan, apr_pool_t *scratch);
+
+/* After a reload that kept the address: new owner, group, mode and backlog. */
+apr_status_t fpd_listen_adjust(int fd, const fpd_plan_pool *plan);
+
+/* Unlinks the socket of a unix address; no-op for TCP. */
+void fpd_listen_unlink(const char *address);
+
+/* Is it host:port or a bare port (else a path)? */
+int fpd_listen_is_tcp(const char *address);
+
+#endif

@@ -1,0 +1,178 @@
+/* logs.c - error_log, and the framing of what pools send.
+ *
+ * Runs in the master. Everything that comes from a pool is a tenant's: bounded, counted, put behind
+ * the pool's name; fpd_log escapes control characters.
+ */
+#include "master/logs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/loop.h"
+
+#define LINES_PER_SECOND 2000
+#define READS_PER_CALL   64
+
+apr_status_t fpd_logs_open_file(int *fd, const char *path)
+{
+    *fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    return *fd >= 0 ? APR_SUCCESS : errno;
+}
+
+static apr_status_t open_error_log(fpd_logs *logs)
+{
+    apr_status_t status;
+
+    logs->error_fd = open(logs->error_log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (logs->error_fd >= 0) {
+        return APR_SUCCESS;
+    }
+    status = errno;
+    fpd_log_errno(FPD_LOG_ERROR, status, "failed to open error_log (%s)", logs->error_log);
+    return status;
+}
+
+apr_status_t fpd_logs_open(fpd_logs *logs, const fpd_conf_global *global, int is_foreground,
+                           int force_stderr, int with_stderr)
+{
+    logs->error_fd = -1;
+    logs->error_log = NULL;
+    fpd_log_set_level((fpd_log_level)global->log_level);
+    if (is_foreground && (force_stderr || isatty(STDERR_FILENO))) {
+        fpd_log_to_descriptor(STDERR_FILENO, -1);
+        return APR_SUCCESS;
+    }
+    logs->error_log = global->error_log;
+    if (strcasecmp(logs->error_log, "syslog") == 0) {
+        fpd_log_to_syslog(global->syslog_ident, global->syslog_facility);
+        return APR_SUCCESS;
+    }
+    if (open_error_log(logs) != APR_SUCCESS) {
+        return APR_EGENERAL;
+    }
+    fpd_log_to_descriptor(logs->error_fd, with_stderr ? STDERR_FILENO : -1);
+    return APR_SUCCESS;
+}
+
+void fpd_logs_settle(const fpd_logs *logs)
+{
+    if (logs->error_fd >= 0) {
+        fpd_log_to_descriptor(logs->error_fd, -1);
+    }
+}
+
+apr_status_t fpd_logs_reopen(fpd_logs *logs)
+{
+    int old = logs->error_fd;
+
+    if (logs->error_log == NULL || old < 0) {
+        return APR_SUCCESS;
+    }
+    if (open_error_log(logs) != APR_SUCCESS) {
+        logs->error_fd = old;
+        fpd_log(FPD_LOG_ERROR, "unable to re-opened error log file");
+        return APR_EGENERAL;
+    }
+    fpd_log_to_descriptor(logs->error_fd, -1);
+    close(old);
+    return APR_SUCCESS;
+}
+
+void fpd_logs_say(const apr_array_header_t *messages)
+{
+    static const fpd_log_level levels[] = {FPD_LOG_NOTICE, FPD_LOG_WARNING, FPD_LOG_ERROR,
+                                           FPD_LOG_ALERT};
+
+    for (int i = 0; i < messages->nelts; i++) {
+        const fpd_conf_message *message = &APR_ARRAY_IDX(messages, i, fpd_conf_message);
+        fpd_log(levels[message->severity], "%s", message->text);
+    }
+}
+
+/* ---- what pools say ----------------------------------------------------------------------- */
+
+/* Is there room for one more line in this second? Says once per window what was left out. */
+static int has_room(fpd_logs_source *source)
+{
+    int64_t now = fpd_monotonic_now();
+
+    if (now - source->window_start > 1000000) {
+        source->window_start = now;
+        source->window_lines = 0;
+        if (source->suppressed > 0) {
+            fpd_log(FPD_LOG_WARNING, "[pool %s] %u log lines were left out (more than %d a second)",
+                    source->name, source->suppressed, LINES_PER_SECOND);
+            source->suppressed = 0;
+        }
+    }
+    if (source->window_lines >= LINES_PER_SECOND) {
+        source->suppressed++;
+        return 0;
+    }
+    source->window_lines++;
+    return 1;
+}
+
+int fpd_logs_take_datagrams(fpd_logs_source *source, int fd)
+{
+    char datagram[FPD_LOG_MAX + 1];
+
+    for (int i = 0; i < READS_PER_CALL; i++) {
+        ssize_t length = recv(fd, datagram, sizeof(datagram), MSG_DONTWAIT);
+        if (length < 0) {
+            return errno == EAGAIN || errno == EINTR || errno == ENOBUFS;
+        }
+        if (length < 1) { /* an empty datagram, or the end: the process's exit tells which */
+            return 1;
+        }
+        if (datagram[0] < FPD_LOG_DEBUG || datagram[0] > FPD_LOG_ALERT || !has_room(source)) {
+            continue;
+        }
+        fpd_log((fpd_log_level)datagram[0], "[pool %s] %.*s", source->name, (int)length - 1,
+                datagram + 1);
+    }
+    return 1;
+}
+
+static void say_line(fpd_logs_source *source)
+{
+    if (source->partial_length > 0 && has_room(source)) {
+        fpd_log(FPD_LOG_WARNING, "[pool %s] the interpreter said: \"%.*s\"", source->name,
+                (int)source->partial_length, source->partial);
+    }
+    source->partial_length = 0;
+}
+
+static void take_text(fpd_logs_source *source, const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] == '\n' || source->partial_length == sizeof(source->partial)) {
+            say_line(source);
+        }
+        if (text[i] != '\n') {
+            source->partial[source->partial_length++] = text[i];
+        }
+    }
+}
+
+int fpd_logs_take_output(fpd_logs_source *source, int fd)
+{
+    char text[4096];
+
+    for (int i = 0; i < READS_PER_CALL; i++) {
+        ssize_t length = read(fd, text, sizeof(text));
+        if (length < 0 && (errno == EAGAIN || errno == EINTR)) {
+            return 1;
+        }
+        if (length <= 0) {
+            say_line(source);
+            return 0;
+        }
+        take_text(source, text, (size_t)length);
+    }
+    return 1;
+}

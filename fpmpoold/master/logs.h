@@ -1,0 +1,47 @@
+/* logs.h - the master's log files, and what pools say (lifecycle.md 2). */
+#ifndef FPD_LOGS_H
+#define FPD_LOGS_H
+
+#include "apr_pools.h"
+#include "conf/conf.h"
+
+typedef struct fpd_logs {
+    const char *error_log; /* path, "syslog", or NULL: stderr */
+    int error_fd;          /* -1: none open */
+} fpd_logs;
+
+/* Opens error_log (0600, append) and makes it this process's sink by php-fpm's rules: in the
+ * foreground on a terminal, or with -O, everything goes to stderr instead. with_stderr: stderr gets
+ * every line too (until the daemon is "running"). Logs its own failure. */
+apr_status_t fpd_logs_open(fpd_logs *logs, const fpd_conf_global *global, int is_foreground,
+                           int force_stderr, int with_stderr);
+
+/* Start-up is over: error_log alone. */
+void fpd_logs_settle(const fpd_logs *logs);
+
+/* SIGUSR1. */
+apr_status_t fpd_logs_reopen(fpd_logs *logs);
+
+/* A log file of a pool, opened as the master: 0600, append, no symlink as last part. *fd is the
+ * caller's. */
+apr_status_t fpd_logs_open_file(int *fd, const char *path);
+
+/* Logs the findings of a configuration load (array of fpd_conf_message). */
+void fpd_logs_say(const apr_array_header_t *messages);
+
+/* What one pool's family may write into the error log, and how much of it. */
+typedef struct fpd_logs_source {
+    const char *name;     /* pool */
+    int64_t window_start; /* microseconds */
+    unsigned window_lines;
+    unsigned suppressed;
+    char partial[1024]; /* an unfinished line of the output pipe */
+    size_t partial_length;
+} fpd_logs_source;
+
+/* Reads what is there (bounded per call) and logs it behind "[pool NAME] ". Return 0 at end of
+ * file. */
+int fpd_logs_take_datagrams(fpd_logs_source *source, int fd);
+int fpd_logs_take_output(fpd_logs_source *source, int fd);
+
+#endif

@@ -1,0 +1,144 @@
+/* main.c - fpmpoold's entry: what the command line asks for, in order.
+ *
+ * -v -m -i are answered by the interpreter host, -t and the daemon by this program.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "apr_general.h"
+#include "apr_strings.h"
+#include "base/log.h"
+#include "base/title.h"
+#include "master/argv.h"
+#include "master/hosts.h"
+#include "master/logs.h"
+#include "master/master.h"
+
+#ifndef FPD_SYSCONFDIR
+#define FPD_SYSCONFDIR "/usr/local/etc/fpmpool"
+#endif
+
+/* php-fpm's rules: -y; below -p; else ours if it is there, else php-fpm's own file. */
+static const char *find_configuration(const fpd_conf_options *options, apr_pool_t *pool)
+{
+    if (options->file != NULL) {
+        return options->file;
+    }
+    if (options->prefix != NULL) {
+        return apr_psprintf(pool, "%s/etc/php-fpm.conf", options->prefix);
+    }
+    if (access(FPD_SYSCONFDIR "/fpmpoold.conf", F_OK) == 0) {
+        return FPD_SYSCONFDIR "/fpmpoold.conf";
+    }
+    return apr_psprintf(pool, "/etc/php/%s/fpm/php-fpm.conf", fpd_hosts_default_version());
+}
+
+/* Becomes fpmpool-php<version> -v, -m or -i with the ini options that were given. */
+static int ask_interpreter(const fpd_argv *arguments, apr_pool_t *pool)
+{
+    const fpd_conf_options *options = &arguments->options;
+    apr_array_header_t *argv = apr_array_make(pool, 8, sizeof(const char *));
+    char program[PATH_MAX];
+
+    if (!fpd_hosts_find(program, sizeof(program), fpd_hosts_directories(pool), NULL)) {
+        fpd_log(FPD_LOG_ERROR,
+                "no interpreter host fpmpool-php%s was found beside this program or "
+                "in libexecdir: install it",
+                fpd_hosts_default_version());
+        return FPD_EXIT_SOFTWARE;
+    }
+    APR_ARRAY_PUSH(argv, const char *) = program;
+    APR_ARRAY_PUSH(argv, const char *) = apr_psprintf(pool, "-%c", arguments->question);
+    if (options->php_ini_path != NULL) {
+        APR_ARRAY_PUSH(argv, const char *) = "-c";
+        APR_ARRAY_PUSH(argv, const char *) = options->php_ini_path;
+    }
+    if (options->php_ini_ignore) {
+        APR_ARRAY_PUSH(argv, const char *) = "-n";
+    }
+    for (int i = 0; i < options->defines->nelts; i++) {
+        APR_ARRAY_PUSH(argv, const char *) = "-d";
+        APR_ARRAY_PUSH(argv, const char *) = APR_ARRAY_IDX(options->defines, i, const char *);
+    }
+    APR_ARRAY_PUSH(argv, const char *) = NULL;
+    execv(program, (char *const *)argv->elts);
+    fpd_log_errno(FPD_LOG_ERROR, errno, "cannot run %s", program);
+    return FPD_EXIT_SOFTWARE;
+}
+
+static int say_test(const fpd_argv *arguments, const fpd_conf *conf, apr_pool_t *pool)
+{
+    if (arguments->test_level > 1) {
+        const apr_array_header_t *lines = fpd_conf_dump(conf, pool);
+        for (int i = 0; i < lines->nelts; i++) {
+            fpd_log(FPD_LOG_NOTICE, "%s", APR_ARRAY_IDX(lines, i, const char *));
+        }
+    }
+    if (conf->has_failed_pools) {
+        fpd_log(FPD_LOG_ERROR, "FPM initialization failed");
+        return FPD_EXIT_CONFIG;
+    }
+    fpd_log(FPD_LOG_NOTICE, "configuration file %s test is successful", conf->file);
+    if (arguments->test_level > 1) {
+        fpd_log_raw("", 0);
+    }
+    return FPD_EXIT_OK;
+}
+
+/* -t tells what a start would say: error_log must be writable too. */
+static int load_and_run(const fpd_argv *arguments, apr_pool_t *pool)
+{
+    apr_array_header_t *messages;
+    apr_pool_t *conf_pool;
+    fpd_conf *conf;
+    apr_status_t status;
+
+    if (apr_pool_create(&conf_pool, pool) != APR_SUCCESS) {
+        return FPD_EXIT_SOFTWARE;
+    }
+    status = fpd_conf_load(&conf, &messages, &arguments->options, conf_pool);
+    fpd_logs_say(messages);
+    if (status != APR_SUCCESS) {
+        fpd_log(FPD_LOG_ERROR, "FPM initialization failed");
+        return FPD_EXIT_CONFIG;
+    }
+    return arguments->action == FPD_ARGV_TEST ? say_test(arguments, conf, conf_pool)
+                                              : fpd_master_run(arguments, conf, conf_pool, pool);
+}
+
+int main(int argc, char **argv)
+{
+    static apr_pool_t *pool; /* static: the environment that setenv and ps see lives in it */
+    fpd_argv arguments;
+    int code = FPD_EXIT_SOFTWARE;
+
+    if (apr_initialize() != APR_SUCCESS || apr_pool_create(&pool, NULL) != APR_SUCCESS) {
+        fputs("fpmpoold: the Apache Portable Runtime does not start\n", stderr);
+        return FPD_EXIT_SOFTWARE;
+    }
+    fpd_title_prepare(argc, argv, pool);
+    fpd_argv_read(&arguments, argc, (const char *const *)argv, pool);
+    arguments.options.file = find_configuration(&arguments.options, pool);
+    switch (arguments.action) {
+    case FPD_ARGV_HELP:
+        fpd_argv_print_usage(argv[0]);
+        code = FPD_EXIT_OK;
+        break;
+    case FPD_ARGV_BAD_USAGE:
+        fpd_argv_print_usage(argv[0]);
+        code = FPD_EXIT_USAGE;
+        break;
+    case FPD_ARGV_INTERPRETER:
+        code = ask_interpreter(&arguments, pool);
+        break;
+    case FPD_ARGV_TEST:
+    case FPD_ARGV_RUN:
+        code = load_and_run(&arguments, pool);
+        break;
+    }
+    return code;
+}

@@ -1,0 +1,21 @@
+/* master.h - the running daemon: start, signals, reload, end (spec/php-fpm.md 2.3, 2.4). */
+#ifndef FPD_MASTER_H
+#define FPD_MASTER_H
+
+#include "apr_pools.h"
+#include "conf/conf.h"
+#include "master/argv.h"
+
+enum fpd_exit_code {
+    FPD_EXIT_OK = 0,
+    FPD_EXIT_USAGE = 64,    /* EX_USAGE */
+    FPD_EXIT_SOFTWARE = 70, /* EX_SOFTWARE */
+    FPD_EXIT_CONFIG = 78    /* EX_CONFIG */
+};
+
+/* Runs the daemon with a loaded configuration until a signal ends it; returns the exit code. conf
+ * is in conf_pool, which the master destroys when a reload replaced it. */
+int fpd_master_run(const fpd_argv *arguments, fpd_conf *conf, apr_pool_t *conf_pool,
+                   apr_pool_t *pool);
+
+#endif

@@ -1,0 +1,54 @@
+/* pools.h - every pool's life in the master: listener, generations, back-off (lifecycle.md 3 to 5).
+ *
+ * A pool has at most one serving child and one that is to take over; older ones drain. Its listener
+ * stays open in the master from first bind to removal.
+ */
+#ifndef FPD_POOLS_H
+#define FPD_POOLS_H
+
+#include "apr_hash.h"
+#include "apr_pools.h"
+#include "base/loop.h"
+#include "master/children.h"
+
+typedef struct fpd_pools fpd_pools;
+
+/* Called when something settled: a child became ready, failed or ended. */
+typedef void fpd_pools_change_fn(void *context);
+
+/* host_directories: NULL-ended list searched for fpmpool-php<version>. All from pool. */
+fpd_pools *fpd_pools_create(fpd_loop *loop, const char *const *host_directories,
+                            fpd_pools_change_fn *on_change, void *context, apr_pool_t *pool);
+
+/* Binds and starts a pool. A pool that cannot serve (plan->failure, no interpreter) answers 503. A
+ * listener that cannot be bound is retried with back-off. Returns 1 when its address is bound. */
+int fpd_pools_start(fpd_pools *pools, fpd_plan_pool *plan);
+/* A new generation beside the old one, which drains when the new one is ready. */
+void fpd_pools_replace(fpd_pools *pools, fpd_plan_pool *plan, int has_new_listener);
+/* The plan's memory moved (a reload that changed nothing here). */
+void fpd_pools_keep(fpd_pools *pools, fpd_plan_pool *plan);
+/* Drains it, closes the listener, unlinks its socket. */
+void fpd_pools_stop(fpd_pools *pools, const char *name);
+
+/* The plans of all pools that shall run, array of fpd_plan_pool *, from scratch. */
+apr_array_header_t *fpd_pools_list(const fpd_pools *pools, apr_pool_t *scratch);
+
+/* A process ended; 0: it is none of ours. */
+int fpd_pools_reap(fpd_pools *pools, pid_t pid, int wait_status);
+
+/* The daemon ends: no restarts any more, listeners close. is_graceful: DRAIN, STOP after `patience`
+ * seconds (0: at once); else STOP now. Children that do not go are killed. */
+void fpd_pools_finish(fpd_pools *pools, int is_graceful, int patience);
+
+/* Unlinks all unix sockets. */
+void fpd_pools_unlink_all(fpd_pools *pools);
+
+/* SIGUSR1: new access and slow logs to every serving child. Returns 1 if any pool has an access
+ * log; *has_failed is set when one could not be opened. */
+int fpd_pools_reopen_logs(fpd_pools *pools, int *has_failed);
+
+unsigned fpd_pools_count_children(const fpd_pools *pools); /* processes alive */
+unsigned fpd_pools_count_starting(const fpd_pools *pools); /* pools not yet ready nor failed */
+unsigned fpd_pools_count_serving(const fpd_pools *pools);  /* pools that are, or may become, able */
+
+#endif
