@@ -19,6 +19,10 @@ apr_status_t fpd_start_prepare(const fpd_plan_pool *plan, apr_pool_t *pool, cons
  * inside OPcache (the master reports the process's stderr). Once per process. */
 apr_status_t fpd_start_php(const fpd_plan_pool *plan, apr_pool_t *pool, const char **reason);
 
+/* The descriptors that libphp opened at its start and that workers must keep (OPcache's lock file).
+ * The array is the module's own. */
+const int *fpd_start_descriptors(int *count);
+
 /* Module shutdown, for the pool process's clean exit. */
 void fpd_start_stop(void);
 

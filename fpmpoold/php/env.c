@@ -1,0 +1,128 @@
+/* env.c - the environment of a pool and of a request.
+ *
+ * The pool's part runs in the pool process after libphp's start, the request's part in workers. A
+ * request's parameters come newest first, after the process environment, as php-fpm has them.
+ */
+#include "php/env.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "SAPI.h"
+#include "php/current.h"
+#include "php/functions.h"
+#include "php_variables.h"
+
+/* PHP's own import, which ours calls first. */
+static void (*import_process_environment)(zval *variables);
+
+static void register_filtered(const char *name, char *value, size_t length, int kind,
+                              zval *variables)
+{
+    size_t filtered_length;
+    char *filtered = value;
+
+    if (sapi_module.input_filter(kind, name, &filtered, length, &filtered_length)) {
+        php_register_variable_safe(name, filtered, filtered_length, variables);
+    }
+}
+
+/* A client's Proxy header must not look like the HTTP_PROXY variable (httpoxy). */
+static int is_hidden(const fpd_param *param)
+{
+    return param->value == NULL || strcmp(param->name, "HTTP_PROXY") == 0;
+}
+
+static void register_params(zval *variables, int kind)
+{
+    const fpd_params *params = fpd_current_request()->params;
+
+    for (uint32_t i = params->count; i > 0; i--) {
+        const fpd_param *param = &params->list[i - 1];
+        if (!is_hidden(param)) {
+            register_filtered(param->name, param->value, param->value_length, kind, variables);
+        }
+    }
+}
+
+static int copy_existing(zval *variables, int which)
+{
+    zval *existing = &PG(http_globals)[which];
+
+    if (Z_TYPE_P(existing) != IS_ARRAY || Z_ARR_P(variables) == Z_ARR_P(existing) ||
+        zend_hash_num_elements(Z_ARR_P(existing)) == 0) {
+        return 0;
+    }
+    zval_ptr_dtor_nogc(variables);
+    ZVAL_ARR(variables, zend_array_dup(Z_ARR_P(existing)));
+    return 1;
+}
+
+static void import_environment(zval *variables)
+{
+    int kind;
+
+    if (fpd_current_request() == NULL) {
+        import_process_environment(variables);
+        return;
+    }
+    if (copy_existing(variables, TRACK_VARS_ENV) || copy_existing(variables, TRACK_VARS_SERVER)) {
+        return;
+    }
+    import_process_environment(variables);
+    kind = Z_TYPE(PG(http_globals)[TRACK_VARS_ENV]) == IS_ARRAY &&
+                   Z_ARR_P(variables) == Z_ARR(PG(http_globals)[TRACK_VARS_ENV])
+               ? PARSE_ENV
+               : PARSE_SERVER;
+    register_params(variables, kind);
+}
+
+void fpd_env_install(void)
+{
+    import_process_environment = php_import_environment_variables;
+    php_import_environment_variables = import_environment;
+    php_load_environment_variables = import_environment;
+}
+
+void fpd_env_register_server(zval *variables)
+{
+    const fpd_sapi_request *request = fpd_current_request();
+    const char *name = request->request_uri != NULL ? request->request_uri : "";
+    const char *info = NULL;
+    char *self;
+
+    php_import_environment_variables(variables);
+    if (fpd_functions_settings_now()->fix_pathinfo) {
+        name = fpd_params_get(request->params, "SCRIPT_NAME");
+        info = fpd_params_get(request->params, "PATH_INFO");
+    }
+    spprintf(&self, 0, "%s%s", name != NULL ? name : "", info != NULL ? info : "");
+    register_filtered("PHP_SELF", self, strlen(self), PARSE_SERVER, variables);
+    efree(self);
+}
+
+int fpd_env_apply(const fpd_plan_pool *plan)
+{
+    int has_user = 0;
+    int has_home = 0;
+
+    if (plan->clear_env && clearenv() != 0) {
+        return ENOMEM;
+    }
+    /* The first of two equal keys wins, as in php-fpm. */
+    for (int i = plan->env->nelts; i > 0; i--) {
+        const fpd_plan_pair *pair = &APR_ARRAY_IDX(plan->env, i - 1, fpd_plan_pair);
+        has_user |= strcmp(pair->key, "USER") == 0;
+        has_home |= strcmp(pair->key, "HOME") == 0;
+        if (setenv(pair->key, pair->value, 1) != 0) {
+            return errno;
+        }
+    }
+    if (!has_user && plan->user_name != NULL && setenv("USER", plan->user_name, 1) != 0) {
+        return errno;
+    }
+    if (!has_home && plan->user_home != NULL && setenv("HOME", plan->user_home, 1) != 0) {
+        return errno;
+    }
+    return 0;
+}

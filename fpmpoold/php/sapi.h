@@ -1,0 +1,79 @@
+/* sapi.h - running one request in PHP, for worker/.
+ *
+ * worker/ fills a request and a table of callbacks; this side knows PHP, that side the connection.
+ * Everything runs in one thread of one worker process, one request at a time.
+ */
+#ifndef FPD_SAPI_H
+#define FPD_SAPI_H
+
+#include "apr_pools.h"
+#include "base/board.h"
+#include "base/log.h"
+#include "base/plan_format.h"
+#include "php/params.h"
+
+/* The connection's side. Every callback gets fpd_sapi_request.io_context. */
+typedef struct fpd_sapi_io {
+    /* Response bytes: the header block first, then the body. Returns 1, or 0 when the client is
+     * gone (PHP is told that the connection is aborted). */
+    int (*write_output)(void *context, const char *data, size_t length);
+    /* Sends what is buffered now. Returns as above. */
+    int (*flush)(void *context);
+    /* Up to size bytes of the request body, fewer only at its end. */
+    size_t (*read_body)(void *context, char *buffer, size_t size);
+    /* The response is complete: ends it and sends it. Once per request. Returns as above. */
+    int (*finish)(void *context);
+    /* Bytes for the STDERR stream. */
+    void (*write_error)(void *context, const char *text, size_t length);
+    /* A line for the worker's own error output, without line end. */
+    void (*write_log)(void *context, fpd_log_level level, const char *text);
+    /* Where the request is now. */
+    void (*set_stage)(void *context, fpd_slot_stage stage);
+} fpd_sapi_io;
+
+#define FPD_SAPI_HEADERS_KEPT 8192
+
+/* One request. The caller zeroes it and fills the first part. Strings belong to params. */
+typedef struct fpd_sapi_request {
+    fpd_params *params;
+    const fpd_sapi_io *io;
+    void *io_context;
+    int is_own_module;    /* FPMPOOL_PEER */
+    int is_body_streamed; /* FPMPOOL_BODY=stream: the body ends with the stream */
+    char *headers_kept;   /* FPD_SAPI_HEADERS_KEPT bytes for a copy of the header block, or NULL */
+
+    /* fpd_sapi_prepare fills */
+    const char *method; /* NULL: not sent */
+    const char *request_uri;
+    const char *query;
+    const char *script; /* NULL: 404 */
+    int64_t content_length;
+    int is_script_named;
+
+    /* fpd_sapi_run fills */
+    int status;
+    int is_finished_early; /* fastcgi_finish_request was called */
+    size_t headers_kept_length;
+    uint64_t memory_peak;
+    char user[FPD_SLOT_USER_SIZE]; /* of HTTP authentication, "" if none */
+} fpd_sapi_request;
+
+/* In a new worker, after its signals are default: signal handling, timer, pool. board and plan stay
+ * the caller's and must live as long as the process. */
+apr_status_t fpd_sapi_start_worker(const fpd_board *board, const fpd_plan_pool *plan);
+
+/* Path rules and request facts; runs no PHP code. */
+void fpd_sapi_prepare(fpd_sapi_request *request);
+
+/* The whole request: environment, ini, script, output, clean-up. Returns when PHP is ready for the
+ * next one; nothing a script does but a crash makes it not return. io->finish was called. Returns 0,
+ * or -1 when PHP could not start the request and this process should end. */
+int fpd_sapi_run(fpd_sapi_request *request);
+
+/* "X-Powered-By: PHP/8.2.36", or NULL when expose_php is off: for answers that need no PHP. */
+const char *fpd_sapi_powered_by(void);
+
+/* CPU time of this process in microseconds, as of the end of the last request. */
+int64_t fpd_sapi_cpu_used(void);
+
+#endif

@@ -1,0 +1,237 @@
+/* listener.c - takes connections from the listening socket into the table.
+ *
+ * Runs in the pool process. When descriptors run out it leaves epoll (a level-triggered listener
+ * would spin), asks for idle kept connections to be closed, and comes back when there is room.
+ */
+#include "pool/listener.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "apr_strings.h"
+#include "base/log.h"
+#include "pool/connections.h"
+#include "pool/farewell.h"
+
+#define ACCEPTS_AT_ONCE 32
+#define RETRY_TIME      INT64_C(1000000)
+#define RESERVED        64 /* descriptors for logs, channels of starting workers and the like */
+#define CLOSED_AT_ONCE  16
+#define MOST_ALLOWED    256
+
+typedef struct fpd_listener {
+    int fd; /* -1: left */
+    int is_tcp;
+    fpd_loop_id watch; /* 0: not polled */
+    fpd_loop_timer *retry;
+    int is_short_reported;
+    uint32_t descriptor_limit; /* connections that the table may hold */
+    int has_allowed;           /* listen.allowed_clients is set */
+    struct in6_addr *allowed;  /* IPv4 as mapped addresses */
+    int allowed_count;
+} fpd_listener;
+
+/* ---- allowed clients ---------------------------------------------------------------------- */
+
+static int read_address(const char *text, struct in6_addr *address)
+{
+    struct in_addr v4;
+
+    if (inet_pton(AF_INET6, text, address) == 1) {
+        return 1;
+    }
+    if (inet_pton(AF_INET, text, &v4) != 1) {
+        return 0;
+    }
+    memset(address, 0, sizeof(*address));
+    address->s6_addr[10] = 0xff;
+    address->s6_addr[11] = 0xff;
+    memcpy(&address->s6_addr[12], &v4, sizeof(v4));
+    return 1;
+}
+
+static void read_allowed(fpd_listener *listener, const char *list, apr_pool_t *memory)
+{
+    char *rest = apr_pstrdup(memory, list);
+    char *item;
+
+    listener->has_allowed = 1;
+    listener->allowed = apr_pcalloc(memory, MOST_ALLOWED * sizeof(*listener->allowed));
+    while ((item = strsep(&rest, ",")) != NULL) {
+        if (listener->allowed_count == MOST_ALLOWED) {
+            fpd_log(FPD_LOG_ERROR, "listen.allowed_clients has more than %d addresses, the rest is "
+                                   "ignored",
+                    MOST_ALLOWED);
+            break;
+        }
+        if (read_address(item, &listener->allowed[listener->allowed_count])) {
+            listener->allowed_count++;
+        } else {
+            fpd_log(FPD_LOG_ERROR, "Wrong IP address '%s' in listen.allowed_clients", item);
+        }
+    }
+    if (listener->allowed_count == 0) {
+        fpd_log(FPD_LOG_ERROR, "There are no allowed addresses");
+    }
+}
+
+static int is_allowed(const fpd_listener *listener, const struct sockaddr_storage *peer)
+{
+    char text[INET6_ADDRSTRLEN] = "unknown";
+    struct in6_addr address;
+
+    if (!listener->has_allowed || !listener->is_tcp) {
+        return 1;
+    }
+    memset(&address, 0, sizeof(address));
+    if (peer->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)peer;
+        address = v6->sin6_addr;
+        (void)inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof(text));
+    } else {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)peer;
+        (void)inet_ntop(AF_INET, &v4->sin_addr, text, sizeof(text));
+        (void)read_address(text, &address);
+    }
+    for (int i = 0; i < listener->allowed_count; i++) {
+        if (memcmp(&listener->allowed[i], &address, sizeof(address)) == 0) {
+            return 1;
+        }
+    }
+    fpd_log(FPD_LOG_ERROR, "Connection disallowed: IP address '%s' has been dropped.", text);
+    return 0;
+}
+
+/* ---- accepting ---------------------------------------------------------------------------- */
+
+static void pause_accepting(fpd_pool *pool, int error)
+{
+    fpd_listener *listener = pool->listener;
+
+    fpd_loop_remove(pool->loop, listener->watch);
+    listener->watch = 0;
+    if (!listener->is_short_reported) {
+        listener->is_short_reported = 1;
+        fpd_log_errno(FPD_LOG_WARNING, error,
+                      "no descriptor left for a new connection (%u are open): accepting waits until "
+                      "one is closed; raise the limit of open files (LimitNOFILE, ulimit -n)",
+                      fpd_connections_descriptors(pool));
+    }
+    fpd_loop_timer_set(listener->retry, fpd_loop_now(pool->loop) + RETRY_TIME);
+    fpd_farewell_oldest(pool, CLOSED_AT_ONCE);
+}
+
+static void accept_some(void *context, uint32_t events)
+{
+    fpd_pool *pool = context;
+    fpd_listener *listener = pool->listener;
+
+    (void)events;
+    for (int i = 0; i < ACCEPTS_AT_ONCE && listener->watch != 0; i++) {
+        struct sockaddr_storage peer;
+        socklen_t size = sizeof(peer);
+        int on = 1;
+        int fd;
+        if (fpd_connections_descriptors(pool) >= listener->descriptor_limit) {
+            pause_accepting(pool, EMFILE);
+            return;
+        }
+        fd = accept4(listener->fd, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+                pause_accepting(pool, errno);
+            } else if (errno == EINTR || errno == ECONNABORTED || errno == EPROTO) {
+                continue;
+            } else if (errno != EAGAIN) {
+                fpd_log_errno(FPD_LOG_ERROR, errno, "accept failed");
+            }
+            return;
+        }
+        if (!is_allowed(listener, &peer)) {
+            close(fd);
+            continue;
+        }
+        if (listener->is_tcp) {
+            (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        }
+        fpd_connections_add(pool, fd, listener->is_tcp);
+    }
+}
+
+static void try_again(void *context)
+{
+    fpd_pool *pool = context;
+
+    if (pool->listener->fd >= 0 && pool->listener->watch == 0) {
+        (void)fpd_listener_start(pool);
+    }
+}
+
+apr_status_t fpd_listener_start(fpd_pool *pool)
+{
+    fpd_listener *listener = pool->listener;
+
+    fpd_loop_timer_cancel(listener->retry);
+    return fpd_loop_add(pool->loop, listener->fd, EPOLLIN, accept_some, pool, &listener->watch);
+}
+
+void fpd_listener_leave(fpd_pool *pool)
+{
+    fpd_listener *listener = pool->listener;
+
+    if (listener->fd < 0) {
+        return;
+    }
+    fpd_loop_remove(pool->loop, listener->watch);
+    fpd_loop_timer_cancel(listener->retry);
+    listener->watch = 0;
+    close(listener->fd);
+    listener->fd = -1;
+    pool->setup.listener = -1;
+}
+
+void fpd_listener_descriptor_freed(fpd_pool *pool)
+{
+    fpd_listener *listener = pool->listener;
+
+    if (listener == NULL || listener->watch != 0 || !fpd_loop_timer_is_set(listener->retry)) {
+        return;
+    }
+    /* from the timer, so that a table that is being emptied is not refilled half-way */
+    fpd_loop_timer_set(listener->retry, fpd_loop_now(pool->loop));
+}
+
+apr_status_t fpd_listener_create(fpd_pool *pool)
+{
+    fpd_listener *listener = apr_pcalloc(pool->memory, sizeof(*listener));
+    struct sockaddr_storage address;
+    socklen_t size = sizeof(address);
+    struct rlimit limit;
+    rlim_t reserved = RESERVED + 3 * (rlim_t)pool->slot_count;
+
+    if (getsockname(pool->setup.listener, (struct sockaddr *)&address, &size) != 0 ||
+        getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return errno;
+    }
+    listener->fd = pool->setup.listener;
+    listener->is_tcp = address.ss_family == AF_INET || address.ss_family == AF_INET6;
+    listener->retry = fpd_loop_timer_create(pool->loop, try_again, pool);
+    if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > UINT32_MAX) {
+        listener->descriptor_limit = UINT32_MAX;
+    } else if (limit.rlim_cur > 2 * reserved) {
+        listener->descriptor_limit = (uint32_t)(limit.rlim_cur - reserved);
+    } else {
+        listener->descriptor_limit = (uint32_t)(limit.rlim_cur / 2);
+    }
+    if (pool->plan->listen_allowed_clients != NULL && listener->is_tcp) {
+        read_allowed(listener, pool->plan->listen_allowed_clients, pool->memory);
+    }
+    pool->listener = listener;
+    return APR_SUCCESS;
+}

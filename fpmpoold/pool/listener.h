@@ -1,0 +1,20 @@
+/* listener.h - accepting connections (dispatch.md 2: EMFILE; php-fpm's listen.allowed_clients).
+ */
+#ifndef FPD_LISTENER_H
+#define FPD_LISTENER_H
+
+#include "pool/pool.h"
+
+/* Prepares; nothing is accepted yet. */
+apr_status_t fpd_listener_create(fpd_pool *pool);
+
+/* Starts to poll the listening socket. */
+apr_status_t fpd_listener_start(fpd_pool *pool);
+
+/* Leaves the listening socket for good and closes our descriptor of it. */
+void fpd_listener_leave(fpd_pool *pool);
+
+/* A descriptor was closed: accepts again if accepting had stopped for want of one. */
+void fpd_listener_descriptor_freed(fpd_pool *pool);
+
+#endif

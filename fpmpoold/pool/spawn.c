@@ -1,0 +1,574 @@
+/* spawn.c - forks workers from the warm pool process, listens to them, and takes their deaths.
+ *
+ * Runs in the pool process; child_use is the only code here that runs in a worker. It decides
+ * nothing about numbers (pm.c) and nothing about connections (dispatch.c).
+ */
+#include "pool/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "pool/dispatch.h"
+
+#define MESSAGES_AT_ONCE 32
+
+struct fpd_spawn {
+    fpd_child *children; /* one for each slot */
+    uint32_t total;
+};
+
+static fpd_slot *slot_of(const fpd_child *child)
+{
+    return &child->pool->board->slots[child->slot];
+}
+
+fpd_child *fpd_spawn_child(fpd_pool *pool, uint32_t slot)
+{
+    return &pool->spawn->children[slot];
+}
+
+uint32_t fpd_spawn_total(const fpd_pool *pool)
+{
+    return pool->spawn->total;
+}
+
+int fpd_spawn_is_usable(const fpd_child *child)
+{
+    return child->pid != 0 && !child->is_dead && child->is_ready && !child->is_parked && !child->is_retiring &&
+           child->channel >= 0;
+}
+
+void fpd_spawn_kill(fpd_child *child, int signal_number)
+{
+    if (child->pid != 0 && !child->is_dead && kill(child->pid, signal_number) != 0 && errno != ESRCH) {
+        fpd_log_errno(FPD_LOG_ERROR, errno, "cannot send signal %d to child %d", signal_number,
+                      (int)child->pid);
+    }
+}
+
+void fpd_spawn_kill_all(fpd_pool *pool, int signal_number)
+{
+    for (uint32_t i = 0; i < pool->slot_count; i++) {
+        fpd_spawn_kill(&pool->spawn->children[i], signal_number);
+    }
+}
+
+/* ---- messages ----------------------------------------------------------------------------- */
+
+static void leave_channel(fpd_child *child)
+{
+    if (child->channel >= 0) {
+        fpd_loop_remove(child->pool->loop, child->channel_watch);
+        close(child->channel);
+        child->channel = -1;
+    }
+}
+
+static int take_message(fpd_child *child, const fpd_message *message)
+{
+    for (int i = 0; i < message->fd_count; i++) {
+        close(message->fds[i]); /* workers have no descriptors to give */
+    }
+    if (message->type == FPD_MESSAGE_READY_WORKER) {
+        child->is_ready = 1;
+        fpd_dispatch_run(child->pool);
+        return 1;
+    }
+    return fpd_dispatch_message(child, message);
+}
+
+/* Workers send blocking, so the channel is always read. most: 0 = to its end. */
+static void read_channel(fpd_child *child, int most)
+{
+    fpd_pool *pool = child->pool;
+
+    for (int i = 0; most == 0 || i < most; i++) {
+        fpd_message message;
+        apr_status_t status =
+            fpd_channel_receive(child->channel, &message, pool->buffer, MSG_DONTWAIT);
+        if (APR_STATUS_IS_EAGAIN(status)) {
+            return;
+        }
+        if (status == APR_SUCCESS && take_message(child, &message)) {
+            continue;
+        }
+        if (status != APR_EOF) {
+            fpd_log(FPD_LOG_WARNING, "child %d sent a malformed message, it is killed",
+                    (int)child->pid);
+        }
+        /* SIGCHLD tells of the death; whoever lives without a channel is of no use */
+        leave_channel(child);
+        fpd_spawn_kill(child, SIGKILL);
+        return;
+    }
+}
+
+static void on_channel(void *context, uint32_t events)
+{
+    (void)events;
+    read_channel(context, MESSAGES_AT_ONCE);
+}
+
+/* ---- fork --------------------------------------------------------------------------------- */
+
+typedef struct fork_pieces {
+    int channel[2]; /* 0: ours, 1: the worker's */
+    int output[2];  /* 0: ours, 1: the worker's; -1: none */
+} fork_pieces;
+
+static void discard(fork_pieces *pieces)
+{
+    for (int i = 0; i < 2; i++) {
+        if (pieces->channel[i] >= 0) {
+            close(pieces->channel[i]);
+        }
+        if (pieces->output[i] >= 0) {
+            close(pieces->output[i]);
+        }
+    }
+}
+
+static apr_status_t prepare(fpd_child *child, fork_pieces *pieces)
+{
+    uint64_t word = atomic_load(&slot_of(child)->word);
+    apr_status_t status;
+
+    *pieces = (fork_pieces){.channel = {-1, -1}, .output = {-1, -1}};
+    status = fpd_channel_pair(pieces->channel);
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    if (child->pool->plan->catch_workers_output && pipe2(pieces->output, O_CLOEXEC) != 0) {
+        status = errno;
+        discard(pieces);
+        return status;
+    }
+    atomic_store(&slot_of(child)->word, FPD_SLOT_WORD(word, FPD_SLOT_STARTING));
+    return APR_SUCCESS;
+}
+
+/* In the new process. Never returns; never touches the pool process's memory pools. */
+static void child_use(fpd_child *child, const fork_pieces *pieces)
+{
+    const fpd_pool_setup *given = &child->pool->setup;
+    fpd_worker_setup setup = {
+        .plan = given->plan,
+        .board = given->board,
+        .slot = child->slot,
+        .channel = pieces->channel[1],
+        .log = given->log,
+        .output = pieces->output[1],
+        .access_log = given->access_log,
+        .slow_log = given->slow_log,
+        .file_limit = given->file_limit,
+    };
+
+    if (apr_pool_create(&setup.pool, NULL) != APR_SUCCESS) {
+        _exit(70);
+    }
+    given->run_worker(&setup);
+    _exit(70);
+}
+
+static void parent_use(fpd_child *child, const fork_pieces *pieces, pid_t pid)
+{
+    fpd_pool *pool = child->pool;
+    struct timespec now;
+    apr_status_t status;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    close(pieces->channel[1]);
+    if (pieces->output[1] >= 0) {
+        close(pieces->output[1]);
+    }
+    child->pid = pid;
+    child->channel = pieces->channel[0];
+    child->started_at = fpd_monotonic_now();
+    child->is_ready = 0;
+    child->is_parked = 0;
+    child->is_retiring = 0;
+    child->claimed_word = 0;
+    child->ended_at = 0;
+    atomic_store(&slot_of(child)->pid, pid);
+    atomic_store(&slot_of(child)->started_at, now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000);
+    pool->spawn->total++;
+    fpd_output_start(&child->output, pieces->output[0], pid, pool->plan, pool->loop, pool->memory);
+    status = fpd_loop_add(pool->loop, child->channel, EPOLLIN, on_channel, child,
+                          &child->channel_watch);
+    if (status != APR_SUCCESS) {
+        fpd_log_errno(FPD_LOG_ERROR, status, "cannot watch the channel of child %d", (int)pid);
+        close(child->channel);
+        child->channel = -1;
+        fpd_spawn_kill(child, SIGKILL);
+    }
+}
+
+static fpd_child *find_free(fpd_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->slot_count; i++) {
+        if (pool->spawn->children[i].pid == 0) {
+            return &pool->spawn->children[i];
+        }
+    }
+    return NULL;
+}
+
+/* The slot as it is between two workers; its sequence goes on. */
+static void clear_slot(fpd_slot *slot)
+{
+    atomic_store(&slot->pid, 0);
+    atomic_store(&slot->retire, 0);
+    atomic_store(&slot->started_at, 0);
+    atomic_store(&slot->request_id, 0);
+    atomic_store(&slot->keep, 0);
+    atomic_store(&slot->peer, 0);
+    atomic_store(&slot->stage, FPD_STAGE_IDLE);
+    atomic_store(&slot->lane_index, 0);
+    atomic_store(&slot->has_lane, 0);
+    atomic_store(&slot->request_started, 0);
+    atomic_store(&slot->idle_since, 0);
+    atomic_store(&slot->last_duration, 0);
+    atomic_store(&slot->requests, 0);
+    atomic_store(&slot->lane_hits, 0);
+    atomic_store(&slot->content_length, 0);
+    atomic_store(&slot->last_cpu_centi, 0);
+    atomic_store(&slot->last_memory, 0);
+    atomic_store(&slot->text_sequence, 0);
+    memset(slot->method, 0, sizeof(slot->method));
+    memset(slot->uri, 0, sizeof(slot->uri));
+    memset(slot->query, 0, sizeof(slot->query));
+    memset(slot->user, 0, sizeof(slot->user));
+    memset(slot->script, 0, sizeof(slot->script));
+    atomic_store(&slot->word, FPD_SLOT_WORD(atomic_load(&slot->word), FPD_SLOT_FREE));
+}
+
+static int fork_one(fpd_pool *pool, fpd_log_level level)
+{
+    fpd_child *child = find_free(pool);
+    fork_pieces pieces;
+    apr_status_t status;
+    pid_t pid;
+
+    if (child == NULL) {
+        return 0;
+    }
+    status = prepare(child, &pieces);
+    if (status == APR_SUCCESS) {
+        pid = fork();
+        if (pid == 0) {
+            child_use(child, &pieces);
+        }
+        if (pid > 0) {
+            parent_use(child, &pieces, pid);
+            fpd_log(level, "child %d started", (int)pid);
+            return 1;
+        }
+        status = errno;
+        discard(&pieces);
+        clear_slot(slot_of(child));
+    }
+    fpd_log_errno(FPD_LOG_ERROR, status, "cannot start a worker");
+    fpd_loop_timer_set(pool->fork_timer, fpd_pm_fork_failed(&pool->pm, fpd_loop_now(pool->loop)));
+    return 0;
+}
+
+static void fork_some(fpd_pool *pool, int count, fpd_log_level level)
+{
+    while (count-- > 0 && fork_one(pool, level)) {
+    }
+    if (pool->plan->pm == FPD_PM_ONDEMAND && pool->spawn->total > 0 &&
+        !fpd_loop_timer_is_set(pool->tick_timer)) {
+        fpd_loop_timer_set(pool->tick_timer, fpd_loop_now(pool->loop) + INT64_C(1000000));
+    }
+}
+
+/* ---- the process manager's decisions ------------------------------------------------------ */
+
+static fpd_pm_counts count(fpd_pool *pool)
+{
+    fpd_pm_counts counts = {.total = (int)pool->spawn->total,
+                            .queued = (int)fpd_queue_length(pool->queue)};
+
+    for (uint32_t i = 0; i < pool->slot_count; i++) {
+        const fpd_child *child = &pool->spawn->children[i];
+        fpd_slot_state state = FPD_SLOT_STATE(atomic_load(&pool->board->slots[i].word));
+        if (child->pid == 0 || child->is_dead || child->is_retiring) {
+            continue;
+        }
+        if (!child->is_ready) {
+            counts.idle++;
+            counts.starting++;
+        } else if (state == FPD_SLOT_IDLE || state == FPD_SLOT_IDLE_NO_LANE) {
+            counts.idle++;
+        } else {
+            counts.active++;
+        }
+    }
+    return counts;
+}
+
+static void warn(fpd_pool *pool, const fpd_pm_decision *decision, const fpd_pm_counts *counts)
+{
+    switch (decision->warning) {
+    case FPD_PM_WARN_MAX_CHILDREN:
+        atomic_fetch_add(&pool->board->max_children_reached, 1);
+        fpd_log(FPD_LOG_WARNING, "server reached %smax_children setting (%d), consider raising it",
+                pool->pm.kind == FPD_PM_ONDEMAND ? "" : "pm.", pool->pm.max_children);
+        break;
+    case FPD_PM_WARN_BUSY:
+        fpd_log(FPD_LOG_WARNING,
+                "seems busy (you may need to increase pm.start_servers, or "
+                "pm.min/max_spare_servers), spawning %d children, there are %d idle, and %d total "
+                "children",
+                decision->rate, counts->idle, counts->total);
+        break;
+    case FPD_PM_WARN_NONE:
+        break;
+    }
+}
+
+static void retire_one(fpd_pool *pool)
+{
+    fpd_pm_slot *slots = (fpd_pm_slot *)pool->params; /* scratch memory, large enough or cut */
+    uint32_t most = FPD_POOL_PARAMS_SIZE / sizeof(*slots);
+    uint32_t used = pool->slot_count < most ? pool->slot_count : most;
+    int chosen;
+
+    for (uint32_t i = 0; i < used; i++) {
+        const fpd_child *child = &pool->spawn->children[i];
+        fpd_slot *slot = &pool->board->slots[i];
+        fpd_slot_state state = FPD_SLOT_STATE(atomic_load(&slot->word));
+        int64_t idle_since = atomic_load(&slot->idle_since);
+        slots[i] = (fpd_pm_slot){
+            .is_idle = fpd_spawn_is_usable(child) &&
+                       (state == FPD_SLOT_IDLE || state == FPD_SLOT_IDLE_NO_LANE),
+            .started_at = child->started_at,
+            .idle_since = idle_since > child->started_at ? idle_since : child->started_at,
+        };
+    }
+    chosen = fpd_pm_choose_retired(&pool->pm, slots, (int)used, fpd_loop_now(pool->loop));
+    if (chosen >= 0) {
+        (void)fpd_dispatch_retire(&pool->spawn->children[chosen]);
+    }
+}
+
+static void apply(fpd_pool *pool, const fpd_pm_decision *decision, const fpd_pm_counts *counts,
+                  fpd_log_level level)
+{
+    if (pool->phase == FPD_POOL_STOPPING || pool->setup.refusal != NULL) {
+        return;
+    }
+    warn(pool, decision, counts);
+    fork_some(pool, decision->fork, level);
+    if (decision->should_retire) {
+        retire_one(pool);
+    }
+    if (decision->retry_at != 0) {
+        fpd_loop_timer_set(pool->fork_timer, decision->retry_at);
+    }
+}
+
+void fpd_spawn_first(fpd_pool *pool)
+{
+    fork_some(pool, fpd_pm_start_count(&pool->pm), FPD_LOG_DEBUG);
+}
+
+void fpd_spawn_tick(fpd_pool *pool)
+{
+    fpd_pm_counts counts = count(pool);
+    fpd_pm_decision decision = fpd_pm_tick(&pool->pm, &counts, fpd_loop_now(pool->loop));
+
+    if ((uint32_t)counts.active > atomic_load(&pool->board->max_active)) {
+        atomic_store(&pool->board->max_active, (uint32_t)counts.active);
+    }
+    apply(pool, &decision, &counts, FPD_LOG_DEBUG);
+}
+
+void fpd_spawn_follow_queue(fpd_pool *pool)
+{
+    fpd_pm_counts counts = count(pool);
+    fpd_pm_decision decision = fpd_pm_follow_queue(&pool->pm, &counts, fpd_loop_now(pool->loop));
+
+    apply(pool, &decision, &counts, FPD_LOG_DEBUG);
+}
+
+int fpd_spawn_is_failing(const fpd_pool *pool)
+{
+    return pool->spawn->total == 0 && fpd_pm_is_failing(&pool->pm, fpd_loop_now(pool->loop));
+}
+
+/* Forks that were put off: by back-off, by the spawn rate, by a failure. */
+static void fork_again(void *context)
+{
+    fpd_pool *pool = context;
+
+    if (pool->phase == FPD_POOL_SERVING && pool->pm.kind != FPD_PM_ONDEMAND) {
+        fpd_spawn_tick(pool);
+    }
+    fpd_spawn_follow_queue(pool);
+    fpd_dispatch_run(pool);
+}
+
+/* ---- deaths ------------------------------------------------------------------------------- */
+
+static void describe(char *to, size_t size, int status)
+{
+    const char *name;
+
+    if (WIFEXITED(status)) {
+        (void)snprintf(to, size, "exited with code %d", WEXITSTATUS(status));
+        return;
+    }
+    name = sigabbrev_np(WTERMSIG(status));
+    (void)snprintf(to, size, "exited on signal %d (SIG%s%s)", WTERMSIG(status),
+                   name != NULL ? name : "?", WCOREDUMP(status) ? " - core dumped" : "");
+}
+
+static void log_death(const fpd_child *child, int status, const char *how, int64_t lived)
+{
+    long seconds = (long)(lived / 1000000);
+    int rest = (int)(lived % 1000000);
+    int is_quiet = (WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
+                   (WIFSIGNALED(status) && WTERMSIG(status) == SIGQUIT);
+    fpd_log_level level = is_quiet ? FPD_LOG_NOTICE : FPD_LOG_WARNING;
+
+    if (child->pool->phase != FPD_POOL_SERVING) {
+        level = FPD_LOG_DEBUG;
+    }
+    if (child->is_retiring) {
+        fpd_log(FPD_LOG_DEBUG,
+                "child %d has been killed by the process management after %ld.%06d seconds from "
+                "start",
+                (int)child->pid, seconds, rest);
+        return;
+    }
+    fpd_log(level, "child %d %s after %ld.%06d seconds from start", (int)child->pid, how, seconds,
+            rest);
+}
+
+/* Adds the slot's counters to those of workers that are gone, and frees it. */
+static void free_child(fpd_child *child)
+{
+    fpd_pool *pool = child->pool;
+    fpd_slot *slot = slot_of(child);
+
+    atomic_fetch_add(&pool->board->retired_requests, atomic_load(&slot->requests));
+    atomic_fetch_add(&pool->board->retired_lane_hits, atomic_load(&slot->lane_hits));
+    clear_slot(slot);
+    child->pid = 0;
+    child->is_dead = 0;
+    pool->spawn->total--;
+}
+
+static void take_death(fpd_child *child, int status)
+{
+    fpd_pool *pool = child->pool;
+    int64_t lived = fpd_monotonic_now() - child->started_at;
+    int has_served = atomic_load(&slot_of(child)->requests) > 0;
+    int was_retiring = child->is_retiring;
+    fpd_pm_decision decision;
+    fpd_pm_counts counts;
+    char how[96];
+
+    describe(how, sizeof(how), status);
+    child->is_dead = 1; /* its pid may be another's now, and nothing is given to it any more */
+    if (child->channel >= 0) {
+        read_channel(child, 0);
+        leave_channel(child);
+    }
+    fpd_output_stop(&child->output);
+    log_death(child, status, how, lived);
+    fpd_dispatch_bury(child, how);
+    free_child(child);
+    pool->busy_at = fpd_loop_now(pool->loop);
+    if (!was_retiring && pool->phase == FPD_POOL_SERVING) {
+        counts = count(pool);
+        decision =
+            fpd_pm_replace(&pool->pm, &counts, lived, has_served, fpd_loop_now(pool->loop));
+        apply(pool, &decision, &counts, FPD_LOG_NOTICE);
+    }
+    if (fpd_spawn_is_failing(pool)) {
+        fpd_dispatch_refuse_all(pool, "its workers die at once; see the pool's log");
+    }
+    fpd_dispatch_run(pool);
+    fpd_pool_wake(pool);
+}
+
+void fpd_spawn_reap(fpd_pool *pool)
+{
+    int status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        fpd_child *child = NULL;
+        for (uint32_t i = 0; i < pool->slot_count && child == NULL; i++) {
+            if (pool->spawn->children[i].pid == pid) {
+                child = &pool->spawn->children[i];
+            }
+        }
+        if (child != NULL) {
+            take_death(child, status);
+        } else {
+            fpd_log(FPD_LOG_DEBUG, "process %d, which is not a worker, has ended", (int)pid);
+        }
+    }
+}
+
+/* ---- all of them -------------------------------------------------------------------------- */
+
+void fpd_spawn_retire_all(fpd_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->slot_count; i++) {
+        fpd_child *child = &pool->spawn->children[i];
+        if (child->pid != 0 && !child->is_retiring) {
+            atomic_store(&slot_of(child)->retire, 1);
+            (void)fpd_dispatch_retire(child);
+        }
+    }
+}
+
+void fpd_spawn_send_logs(fpd_pool *pool)
+{
+    fpd_message_reopen message = {.has_access_log = pool->setup.access_log >= 0,
+                                  .has_slow_log = pool->setup.slow_log >= 0};
+    int fds[2];
+    int used = 0;
+
+    if (message.has_access_log) {
+        fds[used++] = pool->setup.access_log;
+    }
+    if (message.has_slow_log) {
+        fds[used++] = pool->setup.slow_log;
+    }
+    for (uint32_t i = 0; i < pool->slot_count; i++) {
+        fpd_child *child = &pool->spawn->children[i];
+        if (child->pid != 0 && child->channel >= 0 &&
+            fpd_channel_send(child->channel, FPD_MESSAGE_LOGS, &message, sizeof(message), NULL, 0,
+                             fds, used, MSG_DONTWAIT) != APR_SUCCESS) {
+            fpd_log(FPD_LOG_WARNING, "child %d did not take the new log files", (int)child->pid);
+        }
+    }
+    atomic_fetch_add(&pool->board->log_generation, 1);
+}
+
+void fpd_spawn_create(fpd_pool *pool)
+{
+    fpd_spawn *spawn = apr_pcalloc(pool->memory, sizeof(*spawn));
+
+    spawn->children = apr_pcalloc(pool->memory, pool->slot_count * sizeof(*spawn->children));
+    for (uint32_t i = 0; i < pool->slot_count; i++) {
+        spawn->children[i].pool = pool;
+        spawn->children[i].slot = i;
+        spawn->children[i].channel = -1;
+        spawn->children[i].output.fd = -1;
+    }
+    pool->spawn = spawn;
+    pool->fork_timer = fpd_loop_timer_create(pool->loop, fork_again, pool);
+}

@@ -1,0 +1,65 @@
+/* spawn.h - worker processes: fork, channel, output, death (design section 7: prepare, child_use,
+ * parent_use, discard).
+ */
+#ifndef FPD_SPAWN_H
+#define FPD_SPAWN_H
+
+#include <sys/types.h>
+
+#include "base/channel.h"
+#include "pool/output.h"
+#include "pool/pool.h"
+
+/* What the pool process knows of the worker in one slot. */
+typedef struct fpd_child {
+    fpd_pool *pool;
+    uint32_t slot;
+    pid_t pid;   /* 0: the slot is free */
+    int channel; /* -1: gone */
+    fpd_loop_id channel_watch;
+    fpd_output output;
+    int64_t started_at; /* monotonic */
+    int is_ready;       /* said READY_WORKER */
+    int is_parked;      /* CLAIMED by us, but not to be used (dispatch.md 1: taken back) */
+    int is_retiring;    /* was told to exit by the process manager or the drain */
+    int is_dead;        /* reaped; its last messages are being read */
+    uint64_t claimed_word; /* of an ASSIGN not known to be taken up; 0: none */
+    int64_t assigned_at;
+    fpd_connection_id assigned;
+    int64_t ended_at;       /* limits.h: when it got TERM; 0: never */
+    int64_t ended_request;  /* and request_started of the request that was meant */
+} fpd_child;
+
+typedef struct fpd_spawn fpd_spawn;
+
+void fpd_spawn_create(fpd_pool *pool);
+
+/* The child of that slot (pid 0 if there is none); slot below pool->slot_count. */
+fpd_child *fpd_spawn_child(fpd_pool *pool, uint32_t slot);
+/* Can requests be given to it, if its slot is idle? */
+int fpd_spawn_is_usable(const fpd_child *child);
+/* Processes that hold a slot. */
+uint32_t fpd_spawn_total(const fpd_pool *pool);
+
+/* Forks the workers that the process manager wants at start. */
+void fpd_spawn_first(fpd_pool *pool);
+/* The process manager's tick. */
+void fpd_spawn_tick(fpd_pool *pool);
+/* Requests wait and no worker is idle. */
+void fpd_spawn_follow_queue(fpd_pool *pool);
+/* No worker lives and back-off is long. */
+int fpd_spawn_is_failing(const fpd_pool *pool);
+
+/* After SIGCHLD: takes every child that has ended. */
+void fpd_spawn_reap(fpd_pool *pool);
+
+void fpd_spawn_kill(fpd_child *child, int signal_number);
+void fpd_spawn_kill_all(fpd_pool *pool, int signal_number);
+
+/* Tells every worker to exit when it has finished what it does, now if it is idle. */
+void fpd_spawn_retire_all(fpd_pool *pool);
+
+/* Sends the new log files to every worker, then raises the board's log generation. */
+void fpd_spawn_send_logs(fpd_pool *pool);
+
+#endif

@@ -1,0 +1,91 @@
+/* fpmp_conf.h - the directives of mod_fpmpool (specification: apache.md 1.8 and 2.3).
+ *
+ * Create and merge are pure: a merged configuration is a new struct, its parents stay as they are.
+ * Everything lives in httpd's configuration pool, is written while the configuration is read and
+ * constant while requests run.
+ */
+#ifndef FPMP_CONF_H
+#define FPMP_CONF_H
+
+#include "fpmp_pool.h"
+
+#include <httpd.h>
+#include <http_config.h>
+#include <apr_hash.h>
+
+extern module AP_MODULE_DECLARE_DATA fpmpool_module;
+
+struct fpmp_connections; /* fpmp_conn.h */
+
+typedef enum fpmp_authorization {
+    FPMP_AUTHORIZATION_OFF,   /* the Authorization header stays in httpd */
+    FPMP_AUTHORIZATION_ON,    /* passed unless httpd itself authenticated the user */
+    FPMP_AUTHORIZATION_ALWAYS /* passed */
+} fpmp_authorization;
+
+typedef enum fpmp_body_mode { FPMP_BODY_AUTO, FPMP_BODY_STREAM, FPMP_BODY_BUFFER } fpmp_body_mode;
+
+typedef enum fpmp_flush_mode { FPMP_FLUSH_AUTO, FPMP_FLUSH_ON, FPMP_FLUSH_OFF } fpmp_flush_mode;
+
+/* Server, virtual host, <Directory>, <Location>, <Files>, <If>. A field counts over the outer
+ * section's only if its *_set bit is 1. */
+typedef struct fpmp_dir_conf {
+    const char *pool;               /* NULL: `FpmPool none`, or nothing selected */
+    fpmp_timeouts server_timeouts;  /* FpmPoolTimeout of server and virtual host */
+    fpmp_timeouts section_timeouts; /* FpmPoolTimeout inside of sections: goes first */
+    int retry_after;                /* seconds */
+    int checks_script;
+    fpmp_authorization authorization;
+    fpmp_body_mode body_mode;
+    apr_size_t body_memory; /* bytes of a request body that are kept in memory */
+    fpmp_flush_mode flush;
+    apr_size_t max_params;       /* bytes of encoded parameters */
+    apr_size_t max_header;       /* bytes of a response header block */
+    apr_array_header_t *aliases; /* const char *: handler names besides `fpmpool` */
+    unsigned pool_set : 1;
+    unsigned retry_after_set : 1;
+    unsigned checks_script_set : 1;
+    unsigned authorization_set : 1;
+    unsigned body_set : 1;
+    unsigned flush_set : 1;
+    unsigned max_params_set : 1;
+    unsigned max_header_set : 1;
+    unsigned aliases_set : 1;
+} fpmp_dir_conf;
+
+/* What the whole server has once. */
+typedef struct fpmp_global {
+    apr_hash_t *pools; /* name -> fpmp_pool *, implied ones after fpmp_conf_check */
+    const char *socket_dir;
+    int server_count;                     /* servers of all pools */
+    struct fpmp_connections *connections; /* of this child; NULL before child_init */
+} fpmp_global;
+
+/* One `FpmPool NAME` line, for the checks at the end. */
+typedef struct fpmp_use {
+    const char *name;
+    const char *file;
+    int line;
+} fpmp_use;
+
+typedef struct fpmp_server_conf {
+    fpmp_global *global;      /* the same for all after the merge */
+    apr_array_header_t *uses; /* fpmp_use: lines of this server or virtual host */
+} fpmp_server_conf;
+
+extern const command_rec fpmp_conf_directives[];
+
+void *fpmp_conf_dir_create(apr_pool_t *pool, char *path);
+void *fpmp_conf_dir_merge(apr_pool_t *pool, void *outer, void *inner);
+void *fpmp_conf_server_create(apr_pool_t *pool, server_rec *server);
+void *fpmp_conf_server_merge(apr_pool_t *pool, void *outer, void *inner);
+
+fpmp_dir_conf *fpmp_conf_dir(const request_rec *r);
+fpmp_global *fpmp_conf_global(const server_rec *server);
+
+/* check_config hook: what can be known only when everything is read. Registers the implied pools,
+ * looks up host names, numbers the servers. Logs each mistake with file, line and cure; returns OK
+ * or a status that stops httpd. */
+int fpmp_conf_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *main);
+
+#endif

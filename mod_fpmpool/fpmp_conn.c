@@ -1,0 +1,307 @@
+/* fpmp_conn.c - connections to FastCGI servers: opening them with a deadline, and keeping idle ones.
+ *
+ * Owns the table of one httpd child. Runs in any thread of the child. Must not log and must not
+ * know requests; never holds its lock over a system call that can block.
+ */
+#include "fpmp_conn.h"
+
+#include <apr_errno.h>
+#include <apr_thread_mutex.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#define COMPLAIN_EVERY apr_time_from_sec(10)
+
+typedef struct shelf {
+    fpmp_conn *newest;
+    fpmp_conn *oldest;
+    int count;
+    int has_failed;
+    apr_time_t complained;
+    unsigned suppressed;
+} shelf;
+
+struct fpmp_connections {
+    apr_pool_t *pool;
+    apr_thread_mutex_t *lock; /* NULL: only one thread */
+    fpmp_conn *spare;         /* structs for reuse, linked by `older` */
+    int shelf_count;
+    int swept; /* shelf that was looked at last for old connections */
+    shelf shelves[];
+};
+
+static void lock_table(fpmp_connections *table)
+{
+    if (table->lock) {
+        apr_thread_mutex_lock(table->lock);
+    }
+}
+
+static void unlock_table(fpmp_connections *table)
+{
+    if (table->lock) {
+        apr_thread_mutex_unlock(table->lock);
+    }
+}
+
+static apr_status_t close_kept(void *data)
+{
+    fpmp_connections *table = data;
+    for (int i = 0; i < table->shelf_count; i++) {
+        for (fpmp_conn *at = table->shelves[i].newest; at; at = at->older) {
+            close(at->fd);
+        }
+        table->shelves[i].newest = table->shelves[i].oldest = NULL;
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t fpmp_conn_create(fpmp_connections **result, apr_pool_t *child, int server_count,
+                              int is_threaded)
+{
+    fpmp_connections *table =
+        apr_pcalloc(child, sizeof(*table) + (size_t)server_count * sizeof(shelf));
+    apr_status_t status = apr_pool_create(&table->pool, child);
+    if (status == APR_SUCCESS && is_threaded) {
+        status = apr_thread_mutex_create(&table->lock, APR_THREAD_MUTEX_DEFAULT, child);
+    }
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    table->shelf_count = server_count;
+    apr_pool_cleanup_register(child, table, close_kept, apr_pool_cleanup_null);
+    *result = table;
+    return APR_SUCCESS;
+}
+
+/* ---- the shelves (call with the lock held) --------------------------------------------------- */
+
+static void unlink_conn(shelf *from, fpmp_conn *connection)
+{
+    if (connection->newer) {
+        connection->newer->older = connection->older;
+    } else {
+        from->newest = connection->older;
+    }
+    if (connection->older) {
+        connection->older->newer = connection->newer;
+    } else {
+        from->oldest = connection->newer;
+    }
+    connection->newer = connection->older = NULL;
+    from->count--;
+}
+
+static void push_newest(shelf *to, fpmp_conn *connection)
+{
+    connection->newer = NULL;
+    connection->older = to->newest;
+    if (to->newest) {
+        to->newest->newer = connection;
+    } else {
+        to->oldest = connection;
+    }
+    to->newest = connection;
+    to->count++;
+}
+
+static void drop(fpmp_connections *table, fpmp_conn *connection)
+{
+    close(connection->fd);
+    connection->fd = -1;
+    connection->older = table->spare;
+    table->spare = connection;
+}
+
+static void drop_old(fpmp_connections *table, shelf *from, apr_time_t before)
+{
+    while (from->oldest && from->oldest->kept_since < before) {
+        fpmp_conn *old = from->oldest;
+        unlink_conn(from, old);
+        drop(table, old);
+    }
+}
+
+/* Each kept connection also moves a slow sweep over the other servers' shelves, so that a server
+ * without traffic does not hold descriptors for ever. */
+static void sweep_another(fpmp_connections *table, apr_time_t before)
+{
+    table->swept = (table->swept + 1) % table->shelf_count;
+    drop_old(table, &table->shelves[table->swept], before);
+}
+
+/* ---- take, keep, discard --------------------------------------------------------------------- */
+
+fpmp_conn *fpmp_conn_take(fpmp_connections *table, const fpmp_server *server,
+                          apr_interval_time_t keep, apr_time_t now)
+{
+    shelf *from = &table->shelves[server->index];
+    lock_table(table);
+    drop_old(table, from, now - keep);
+    fpmp_conn *connection = from->newest;
+    if (connection) {
+        unlink_conn(from, connection);
+    }
+    unlock_table(table);
+    return connection;
+}
+
+void fpmp_conn_keep(fpmp_connections *table, fpmp_conn *connection, apr_interval_time_t keep,
+                    apr_time_t now)
+{
+    shelf *to = &table->shelves[connection->server->index];
+    if (keep <= 0) {
+        fpmp_conn_discard(table, connection);
+        return;
+    }
+    lock_table(table);
+    connection->kept_since = now;
+    push_newest(to, connection);
+    if (to->count > FPMP_KEPT_MAX) {
+        fpmp_conn *old = to->oldest;
+        unlink_conn(to, old);
+        drop(table, old);
+    }
+    drop_old(table, to, now - keep);
+    sweep_another(table, now - keep);
+    unlock_table(table);
+}
+
+void fpmp_conn_discard(fpmp_connections *table, fpmp_conn *connection)
+{
+    lock_table(table);
+    drop(table, connection);
+    unlock_table(table);
+}
+
+static fpmp_conn *make_conn(fpmp_connections *table, const fpmp_server *server, int fd)
+{
+    lock_table(table);
+    fpmp_conn *connection = table->spare;
+    if (connection) {
+        table->spare = connection->older;
+    } else {
+        connection = apr_palloc(table->pool, sizeof(*connection));
+    }
+    unlock_table(table);
+    connection->fd = fd;
+    connection->server = server;
+    connection->served = 0;
+    connection->kept_since = 0;
+    connection->newer = connection->older = NULL;
+    return connection;
+}
+
+/* ---- connect --------------------------------------------------------------------------------- */
+
+/* A full listen queue of a unix socket answers EAGAIN and cannot be polled; a blocking connect with
+ * a send time limit is woken as soon as there is room. */
+static int wait_for_room(int fd, const struct sockaddr *name, socklen_t length,
+                         apr_interval_time_t limit)
+{
+    struct timeval time = {.tv_sec = limit / APR_USEC_PER_SEC, .tv_usec = limit % APR_USEC_PER_SEC};
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time)) || fcntl(fd, F_SETFL, 0)) {
+        return errno;
+    }
+    if (connect(fd, name, length) == 0) {
+        return 0;
+    }
+    return errno == EAGAIN || errno == EINTR ? APR_TIMEUP : errno;
+}
+
+static int wait_for_handshake(int fd, apr_interval_time_t limit)
+{
+    apr_time_t end = apr_time_now() + limit;
+    struct pollfd wait = {.fd = fd, .events = POLLOUT};
+    for (;;) {
+        apr_interval_time_t left = end - apr_time_now();
+        if (left <= 0) {
+            return APR_TIMEUP;
+        }
+        int ready = poll(&wait, 1, (int)((left + 999) / 1000));
+        if (ready > 0) {
+            break;
+        }
+        if (ready < 0 && errno != EINTR) {
+            return errno;
+        }
+    }
+    int error = 0;
+    socklen_t length = sizeof(error);
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) ? errno : error;
+}
+
+static int connect_within(int fd, const fpmp_address *address, apr_interval_time_t limit)
+{
+    const struct sockaddr *name = (const struct sockaddr *)&address->socket;
+    if (connect(fd, name, address->socket_length) == 0) {
+        return 0;
+    }
+    if (errno == EAGAIN && address->path) {
+        return wait_for_room(fd, name, address->socket_length, limit);
+    }
+    return errno == EINPROGRESS || errno == EINTR ? wait_for_handshake(fd, limit) : errno;
+}
+
+apr_status_t fpmp_conn_open(fpmp_connections *table, const fpmp_server *server,
+                            apr_interval_time_t limit, apr_pool_t *scratch, fpmp_conn **connection)
+{
+    fpmp_address address = server->address;
+    apr_status_t status = fpmp_address_resolve(&address, scratch);
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    int fd = socket(address.socket.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return errno;
+    }
+    status = connect_within(fd, &address, limit);
+    if (status != APR_SUCCESS) {
+        close(fd);
+        return status;
+    }
+    if (!address.path) {
+        int on = 1;
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* only slower without */
+    }
+    *connection = make_conn(table, server, fd);
+    return APR_SUCCESS;
+}
+
+/* ---- what the log should hear ---------------------------------------------------------------- */
+
+int fpmp_conn_note_failure(fpmp_connections *table, const fpmp_server *server, apr_time_t now,
+                           unsigned *suppressed)
+{
+    shelf *of = &table->shelves[server->index];
+    lock_table(table);
+    int is_worth = !of->has_failed || now - of->complained >= COMPLAIN_EVERY;
+    *suppressed = of->suppressed;
+    of->suppressed = is_worth ? 0 : of->suppressed + 1;
+    if (is_worth) {
+        of->complained = now;
+    }
+    of->has_failed = 1;
+    unlock_table(table);
+    return is_worth;
+}
+
+int fpmp_conn_note_success(fpmp_connections *table, const fpmp_server *server)
+{
+    shelf *of = &table->shelves[server->index];
+    /* Without the lock: a stale value only moves the message to the next request. */
+    if (!__atomic_load_n(&of->has_failed, __ATOMIC_RELAXED)) {
+        return 0;
+    }
+    lock_table(table);
+    int had_failed = of->has_failed;
+    __atomic_store_n(&of->has_failed, 0, __ATOMIC_RELAXED);
+    of->suppressed = 0;
+    unlock_table(table);
+    return had_failed;
+}

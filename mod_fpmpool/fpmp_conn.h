@@ -1,0 +1,55 @@
+/* fpmp_conn.h - connections to FastCGI servers: opening them with a deadline, and keeping idle ones.
+ *
+ * Each httpd child has one table. Kept connections are reused last-in first-out, so that few stay
+ * hot and the rest grow old and are closed. All functions may be called by any thread of the child,
+ * also by HTTP/2 workers; a lock exists only under a threaded MPM.
+ */
+#ifndef FPMP_CONN_H
+#define FPMP_CONN_H
+
+#include "fpmp_pool.h"
+
+/* Most idle connections that a child keeps for one server. */
+#define FPMP_KEPT_MAX 128
+
+typedef struct fpmp_connections fpmp_connections;
+
+/* A connection belongs to whoever took or opened it until keep or discard. */
+typedef struct fpmp_conn {
+    int fd;                 /* CLOEXEC; use MSG_DONTWAIT: whether it blocks is not defined */
+    const fpmp_server *server;
+    unsigned served;        /* requests that it has answered; 0: fresh */
+    apr_time_t kept_since;  /* private: */
+    struct fpmp_conn *newer;
+    struct fpmp_conn *older;
+} fpmp_conn;
+
+/* A table for servers with index 0..server_count-1, owned by `child`, which closes what is kept. */
+apr_status_t fpmp_conn_create(fpmp_connections **table, apr_pool_t *child, int server_count,
+                              int is_threaded);
+
+/* The kept connection that was used last, or NULL. Those kept longer than `keep` are closed. */
+fpmp_conn *fpmp_conn_take(fpmp_connections *table, const fpmp_server *server,
+                          apr_interval_time_t keep, apr_time_t now);
+
+/* A new connection, or the error of connect(); APR_TIMEUP when it was not accepted within `limit`
+ * (also: its listen queue stayed full). `scratch` is for a host name that must be looked up. */
+apr_status_t fpmp_conn_open(fpmp_connections *table, const fpmp_server *server,
+                            apr_interval_time_t limit, apr_pool_t *scratch, fpmp_conn **connection);
+
+/* Keeps a connection that stands between two requests; `keep` 0 or a full table close one. */
+void fpmp_conn_keep(fpmp_connections *table, fpmp_conn *connection, apr_interval_time_t keep,
+                    apr_time_t now);
+
+/* Closes it. */
+void fpmp_conn_discard(fpmp_connections *table, fpmp_conn *connection);
+
+/* Remembers that the server could not be reached or refused. Returns 1 if that is worth a log line
+ * now (a change, or 10 s after the last one); *suppressed: how many were not, since that one. */
+int fpmp_conn_note_failure(fpmp_connections *table, const fpmp_server *server, apr_time_t now,
+                           unsigned *suppressed);
+
+/* Remembers that it answered. Returns 1 if it had failed before. */
+int fpmp_conn_note_success(fpmp_connections *table, const fpmp_server *server);
+
+#endif

@@ -1,0 +1,29 @@
+/* fpmp_env.h - a request's environment as FastCGI bytes (specification: apache.md 1.2). */
+#ifndef FPMP_ENV_H
+#define FPMP_ENV_H
+
+#include "fpmp_conf.h"
+
+#include <sys/uio.h>
+
+/* What the encoder cannot see in the request. */
+typedef struct fpmp_env_facts {
+    int keeps_connection; /* sets FCGI_KEEP_CONN */
+    int has_body;
+    apr_off_t body_length; /* bytes that will be sent, if has_body; -1: unknown */
+    int wants_ack;         /* our daemon only: FPMPOOL_ACK */
+} fpmp_env_facts;
+
+/* BEGIN_REQUEST, PARAMS and the empty PARAMS record, ready for writev. */
+typedef struct fpmp_head {
+    struct iovec *parts;
+    int count;
+} fpmp_head;
+
+/* Fills r->subprocess_env with the CGI variables and encodes it for that server. Allocates from
+ * r->pool only. Returns OK, or the HTTP status for a request whose parameters are larger than
+ * FpmPoolMaxParams (logged). */
+int fpmp_env_encode(request_rec *r, const fpmp_dir_conf *conf, const fpmp_pool *pool,
+                    const fpmp_server *server, const fpmp_env_facts *facts, fpmp_head *head);
+
+#endif

@@ -1,0 +1,125 @@
+/* fpmp_failure.c - what a failed request means: one table of statuses and log lines.
+ *
+ * Runs in an httpd child. Pure but for the log; decides nothing about connections or retries.
+ */
+#include "fpmp_failure.h"
+
+#include <httpd.h>
+#include <http_log.h>
+#include <apr_strings.h>
+#include <errno.h>
+
+APLOG_USE_MODULE(fpmpool);
+
+static const fpmp_failure failures[] = {
+    {FPMP_RELAY_OVERLOADED, HTTP_SERVICE_UNAVAILABLE, APLOG_WARNING, "overload", "FPMP0060",
+     "the pool refused the request (queue full, or it cannot start): see the daemon's log, raise "
+     "pm.max_children or its queue limits"},
+    {FPMP_RELAY_CANT_MPX, HTTP_INTERNAL_SERVER_ERROR, APLOG_ERR, "invalid", "FPMP0061",
+     "the server says that this connection serves another request (CANT_MPX_CONN): it does not "
+     "support kept connections, set reuse=off"},
+    {FPMP_RELAY_UNKNOWN_ROLE, HTTP_INTERNAL_SERVER_ERROR, APLOG_ERR, "invalid", "FPMP0062",
+     "the server is not a FastCGI responder (UNKNOWN_ROLE): correct the address"},
+    {FPMP_RELAY_TIMEOUT, HTTP_GATEWAY_TIME_OUT, APLOG_ERR, "timeout", "FPMP0063",
+     "no byte of an answer in time: look into the slow log of the pool, or raise FpmPoolTimeout "
+     "first= (idle= once it has begun)"},
+    {FPMP_RELAY_LOST, HTTP_BAD_GATEWAY, APLOG_ERR, "lost", "FPMP0064",
+     "the server closed the connection before the end of the answer: see the daemon's log for a "
+     "worker that died"},
+    {FPMP_RELAY_NO_ANSWER, HTTP_BAD_GATEWAY, APLOG_ERR, "invalid", "FPMP0065",
+     "the request ended without any answer"},
+    {FPMP_RELAY_BAD_HEADER, HTTP_BAD_GATEWAY, APLOG_ERR, "invalid", "FPMP0066",
+     "the header of the answer is malformed or incomplete"},
+    {FPMP_RELAY_LARGE_HEADER, HTTP_BAD_GATEWAY, APLOG_ERR, "invalid", "FPMP0067",
+     "the header of the answer is larger than FpmPoolMaxHeader: raise it if that is meant"},
+    {FPMP_RELAY_SHORT, HTTP_BAD_GATEWAY, APLOG_ERR, "cut", "FPMP0068",
+     "the script sent fewer bytes than its Content-Length"},
+    {FPMP_RELAY_PROTOCOL, HTTP_BAD_GATEWAY, APLOG_ERR, "invalid", "FPMP0069",
+     "what the server sent is not FastCGI: correct the address"},
+    {FPMP_RELAY_CLIENT_BODY, HTTP_BAD_REQUEST, APLOG_INFO, "client", "FPMP0070",
+     "the client did not send its whole body"},
+};
+
+const fpmp_failure *fpmp_failure_find(fpmp_relay_result result)
+{
+    static const fpmp_failure other = {FPMP_RELAY_LOST, HTTP_BAD_GATEWAY, APLOG_ERR, "lost",
+                                       "FPMP0071", "the request could not be completed"};
+    for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
+        if (failures[i].result == result) {
+            return &failures[i];
+        }
+    }
+    return &other;
+}
+
+static const char *describe_suppressed(apr_pool_t *pool, unsigned suppressed)
+{
+    return suppressed ? apr_psprintf(pool, " (and %u times before, not logged)", suppressed) : "";
+}
+
+/* What only this request knows: the malformed bytes, or the decoder's word. */
+static const char *describe_detail(const fpmp_relay *relay, const fpmp_failure *failure)
+{
+    apr_pool_t *pool = relay->r->pool;
+    if (failure->result == FPMP_RELAY_PROTOCOL) {
+        return apr_psprintf(pool, " (%s)", wire_error_text(relay->protocol_error));
+    }
+    if (failure->result == FPMP_RELAY_BAD_HEADER && relay->response.detail) {
+        return apr_psprintf(pool, ": \"%s\"", relay->response.detail);
+    }
+    return "";
+}
+
+void fpmp_failure_log(const fpmp_relay *relay, const fpmp_server *server,
+                      const fpmp_failure *failure, int was_passed, int is_worth,
+                      unsigned suppressed)
+{
+    request_rec *r = relay->r;
+    int level = is_worth ? failure->level : APLOG_DEBUG;
+    apr_status_t error = failure->result == FPMP_RELAY_LOST ? relay->error : APR_SUCCESS;
+    if (!APLOG_R_IS_LEVEL(r, level)) {
+        return;
+    }
+    ap_log_rerror(APLOG_MARK, level, error, r, "%s: pool %s (%s), script %s: %s%s%s%s", failure->id,
+                  relay->pool->name, server->address.label, r->filename, failure->text,
+                  describe_detail(relay, failure),
+                  was_passed ? "; the response had begun, the client got it cut" : "",
+                  describe_suppressed(r->pool, suppressed));
+}
+
+static const char *advise(apr_status_t error, const fpmp_server *server)
+{
+    if (error == ENOENT) {
+        return "there is no such socket: start fpmpoold with this pool, or correct the path";
+    }
+    if (error == EACCES || error == EPERM) {
+        return "httpd's user may not connect: set listen.owner, listen.group or listen.mode of the "
+               "pool";
+    }
+    if (error == ECONNREFUSED) {
+        return "nobody listens there: start fpmpoold with this pool";
+    }
+    if (error == EMFILE || error == ENFILE) {
+        return "httpd has no descriptor left: raise its limit of open files";
+    }
+    return server->address.path ? "look at the socket and the daemon that should own it"
+                                : "look at the host and its network";
+}
+
+void fpmp_failure_log_connect(request_rec *r, const fpmp_pool *pool, const fpmp_server *server,
+                              apr_status_t error, int is_worth, unsigned suppressed)
+{
+    int is_full = APR_STATUS_IS_TIMEUP(error) && server->address.path;
+    int level = is_full ? APLOG_WARNING : APLOG_ERR;
+    level = is_worth ? level : APLOG_DEBUG;
+    if (is_full) {
+        ap_log_rerror(APLOG_MARK, level, 0, r,
+                      "FPMP0072: pool %s: the listen queue of %s is full: raise pm.max_children (or "
+                      "listen.backlog), or find what makes its requests slow%s",
+                      pool->name, server->address.label, describe_suppressed(r->pool, suppressed));
+    } else {
+        ap_log_rerror(APLOG_MARK, level, error, r, "FPMP0073: pool %s: cannot connect to %s: %s%s",
+                      pool->name, server->address.label, advise(error, server),
+                      describe_suppressed(r->pool, suppressed));
+    }
+}

@@ -1,0 +1,28 @@
+/* fpmp_failure.h - what a failed request means: status, state note, log line (apache.md 1.5). */
+#ifndef FPMP_FAILURE_H
+#define FPMP_FAILURE_H
+
+#include "fpmp_relay.h"
+
+typedef struct fpmp_failure {
+    fpmp_relay_result result;
+    int status;
+    int level;
+    const char *state; /* note fpmpool-state */
+    const char *id;    /* FPMPnnnn */
+    const char *text;  /* what happened, and the next step */
+} fpmp_failure;
+
+/* Never NULL; results of success have none. */
+const fpmp_failure *fpmp_failure_find(fpmp_relay_result result);
+
+/* is_worth: log at the failure's level, otherwise for debugging only. suppressed: how many such
+ * lines were left out before. */
+void fpmp_failure_log(const fpmp_relay *relay, const fpmp_server *server,
+                      const fpmp_failure *failure, int was_passed, int is_worth,
+                      unsigned suppressed);
+
+void fpmp_failure_log_connect(request_rec *r, const fpmp_pool *pool, const fpmp_server *server,
+                              apr_status_t error, int is_worth, unsigned suppressed);
+
+#endif

@@ -1,0 +1,413 @@
+/* fpmp_handler.c - a request from its first check to its last log line.
+ *
+ * Runs in an httpd child. Ties the parts together: checks, pool, body, environment, connection,
+ * relay; decides what a failure means and logs it once. Must not send anything to the client itself
+ * when it returns a status: ErrorDocument and caches depend on that.
+ */
+#include "fpmp_handler.h"
+
+#include "fpmp_conf.h"
+#include "fpmp_conn.h"
+#include "fpmp_env.h"
+#include "fpmp_failure.h"
+#include "fpmp_relay.h"
+#include "fpmp_select.h"
+
+#include <http_core.h>
+#include <http_log.h>
+#include <http_protocol.h>
+#include <http_request.h>
+#include <ap_mpm.h>
+#include <apr_strings.h>
+#include <string.h>
+
+APLOG_USE_MODULE(fpmpool);
+
+#define HANDLER_NAME  "fpmpool"
+#define ATTEMPTS_MOST 2 /* one on a kept connection, one on a fresh one */
+
+/* One request on its way; lives on the handler's stack. */
+typedef struct fpmp_task {
+    request_rec *r;
+    const fpmp_dir_conf *conf;
+    const fpmp_pool *pool;
+    const fpmp_server *server;
+    fpmp_timeouts timeouts;
+    fpmp_connections *connections;
+    fpmp_body body;
+    fpmp_head head;
+    fpmp_conn *connection; /* NULL: none at the moment */
+    apr_time_t start;
+    apr_interval_time_t connecting; /* time that connect() took; 0 on a kept connection */
+    int attempts;
+    fpmp_relay relay; /* of the last attempt */
+} fpmp_task;
+
+/* ---- may it run? ----------------------------------------------------------------------------- */
+
+static int is_ours(const request_rec *r, const fpmp_dir_conf *conf)
+{
+    if (!r->handler) {
+        return 0;
+    }
+    if (!strcmp(r->handler, HANDLER_NAME)) {
+        return 1;
+    }
+    for (int i = 0; conf->aliases && i < conf->aliases->nelts; i++) {
+        if (!strcmp(r->handler, APR_ARRAY_IDX(conf->aliases, i, const char *))) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int check_pool(request_rec *r, const fpmp_dir_conf *conf)
+{
+    if (conf->pool) {
+        return OK;
+    }
+    if (conf->pool_set) {
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
+                      "FPMP0050: scripts are switched off here (FpmPool none): %s", r->filename);
+        return HTTP_FORBIDDEN;
+    }
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                  "FPMP0051: the handler fpmpool is set for %s, but no pool: add FpmPool NAME to "
+                  "this server, virtual host or directory",
+                  r->filename);
+    return HTTP_INTERNAL_SERVER_ERROR;
+}
+
+static int check_file(request_rec *r)
+{
+    if (r->finfo.filetype == APR_NOFILE) {
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "FPMP0052: script not found: %s", r->filename);
+        return HTTP_NOT_FOUND;
+    }
+    if (r->finfo.filetype != APR_REG) {
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "FPMP0053: not a file that can be run: %s",
+                      r->filename);
+        return HTTP_FORBIDDEN;
+    }
+    return OK;
+}
+
+static int check_request(request_rec *r, const fpmp_dir_conf *conf)
+{
+    if (r->used_path_info == AP_REQ_REJECT_PATH_INFO && r->path_info && *r->path_info) {
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "FPMP0054: AcceptPathInfo is off: %s%s",
+                      r->filename, r->path_info);
+        return HTTP_NOT_FOUND;
+    }
+    int status = conf->checks_script ? check_file(r) : OK;
+    return status == OK ? check_pool(r, conf) : status;
+}
+
+/* ---- notes for logs -------------------------------------------------------------------------- */
+
+static void note_number(const fpmp_task *task, const char *name, apr_int64_t number)
+{
+    apr_table_setn(task->r->notes, name, apr_off_t_toa(task->r->pool, (apr_off_t)number));
+}
+
+static void note_end(const fpmp_task *task, const char *state)
+{
+    apr_table_setn(task->r->notes, "fpmpool-state", state);
+    note_number(task, "fpmpool-attempts", task->attempts);
+    note_number(task, "fpmpool-connect-us", task->connecting);
+    if (task->relay.first_byte) {
+        note_number(task, "fpmpool-ttfb-us", task->relay.first_byte - task->start);
+    }
+    note_number(task, "fpmpool-total-us", apr_time_now() - task->start);
+}
+
+/* ---- connections ----------------------------------------------------------------------------- */
+
+static int refuse(const fpmp_task *task, int status, const char *state)
+{
+    note_end(task, state);
+    if (status == HTTP_SERVICE_UNAVAILABLE && task->conf->retry_after > 0) {
+        apr_table_setn(task->r->err_headers_out, "Retry-After",
+                       apr_itoa(task->r->pool, task->conf->retry_after));
+    }
+    return status;
+}
+
+static int open_connection(fpmp_task *task)
+{
+    apr_time_t before = apr_time_now();
+    apr_status_t error = fpmp_conn_open(task->connections, task->server, task->timeouts.connect,
+                                        task->r->pool, &task->connection);
+    task->connecting = apr_time_now() - before;
+    if (error == APR_SUCCESS) {
+        return OK;
+    }
+    unsigned suppressed = 0;
+    int is_worth =
+        fpmp_conn_note_failure(task->connections, task->server, before, &suppressed);
+    fpmp_failure_log_connect(task->r, task->pool, task->server, error, is_worth, suppressed);
+    return refuse(task, HTTP_SERVICE_UNAVAILABLE, APR_STATUS_IS_TIMEUP(error) ? "full" : "down");
+}
+
+static void give_back(fpmp_task *task, int is_clean)
+{
+    if (is_clean && task->server->reuses) {
+        task->connection->served++;
+        fpmp_conn_keep(task->connections, task->connection, task->timeouts.keep, apr_time_now());
+    } else {
+        fpmp_conn_discard(task->connections, task->connection);
+    }
+    task->connection = NULL;
+}
+
+/* A client that waits for "100 Continue" shall not upload to a pool that is not there. */
+static int probe(fpmp_task *task)
+{
+    task->connection =
+        fpmp_conn_take(task->connections, task->server, task->timeouts.keep, task->start);
+    int status = task->connection ? OK : open_connection(task);
+    if (status == OK) {
+        give_back(task, 1);
+    }
+    return status;
+}
+
+/* ---- the request ----------------------------------------------------------------------------- */
+
+static int is_idempotent(const request_rec *r)
+{
+    switch (r->method_number) {
+    case M_GET: /* and HEAD */
+    case M_OPTIONS:
+    case M_PUT:
+    case M_DELETE:
+    case M_PROPFIND:
+    case M_REPORT:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+static int prepare(fpmp_task *task)
+{
+    fpmp_body_open(&task->body, task->r);
+    if (task->body.kind != FPMP_BODY_NONE && task->r->expecting_100) {
+        int status = probe(task);
+        if (status != OK) {
+            return status;
+        }
+    }
+    int status = fpmp_body_prepare(&task->body, task->conf, task->pool,
+                                   task->server->type == FPMP_TYPE_FPMPOOL);
+    if (status != OK) {
+        task->r->connection->keepalive = AP_CONN_CLOSE;
+        return refuse(task, status, "client");
+    }
+    int has_body = task->body.kind != FPMP_BODY_NONE;
+    if (fpmp_select_may_reuse(task->server, is_idempotent(task->r), has_body,
+                              !fpmp_body_is_repeatable(&task->body))) {
+        task->connection =
+            fpmp_conn_take(task->connections, task->server, task->timeouts.keep, apr_time_now());
+    }
+    fpmp_env_facts facts = {
+        .keeps_connection = task->server->reuses && task->timeouts.keep > 0,
+        .has_body = has_body,
+        .body_length = task->body.length,
+        /* Before a second attempt it must be certain that the first one was not executed. */
+        .wants_ack = task->connection && !is_idempotent(task->r)};
+    status = fpmp_env_encode(task->r, task->conf, task->pool, task->server, &facts, &task->head);
+    return status == OK ? OK : refuse(task, status, "refused");
+}
+
+/* One attempt; OK: *result says what came of it. */
+static int attempt(fpmp_task *task, fpmp_relay_result *result)
+{
+    int is_kept = task->connection != NULL;
+    task->attempts++;
+    if (!is_kept) {
+        int status = open_connection(task);
+        if (status != OK) {
+            return status;
+        }
+    }
+    memset(&task->relay, 0, sizeof(task->relay));
+    task->relay.r = task->r;
+    task->relay.conf = task->conf;
+    task->relay.pool = task->pool;
+    task->relay.timeouts = task->timeouts;
+    task->relay.body = &task->body;
+    task->relay.head = task->head.parts;
+    task->relay.head_count = task->head.count;
+    task->relay.fd = task->connection->fd;
+    task->relay.may_be_stale = is_kept && task->attempts < ATTEMPTS_MOST;
+    *result = fpmp_relay_run(&task->relay);
+    return OK;
+}
+
+static int exchange(fpmp_task *task, fpmp_relay_result *result)
+{
+    for (;;) {
+        int status = attempt(task, result);
+        if (status != OK || *result != FPMP_RELAY_STALE) {
+            return status;
+        }
+        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, task->r,
+                      "FPMP0055: pool %s: a kept connection was closed before the request was "
+                      "taken: once more on a fresh one",
+                      task->pool->name);
+        fpmp_response_close(&task->relay.response);
+        give_back(task, 0);
+        fpmp_body_rewind(&task->body);
+    }
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+/* CGI's local redirect: httpd serves another path in place of the answer (RFC 3875 6.2.2). */
+static int redirect(const fpmp_task *task)
+{
+    request_rec *r = task->r;
+    r->method = "GET";
+    r->method_number = M_GET;
+    apr_table_unset(r->headers_in, "Content-Length");
+    note_end(task, "ok");
+    ap_internal_redirect_handler(task->relay.response.redirect, r);
+    return OK;
+}
+
+static int leave_client(const fpmp_task *task)
+{
+    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, task->r,
+                  "FPMP0056: pool %s: the client went away before the end of the response",
+                  task->pool->name);
+    task->r->connection->aborted = 1;
+    note_end(task, "abort");
+    return OK;
+}
+
+static int succeed(fpmp_task *task)
+{
+    fpmp_response *response = &task->relay.response;
+    if (fpmp_conn_note_success(task->connections, task->server)) {
+        ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, task->r, "FPMP0057: pool %s (%s) answers again",
+                      task->pool->name, task->server->address.label);
+    }
+    /* Before the client gets the last bytes: it may be slow, and others wait for connections. */
+    give_back(task, task->relay.is_clean);
+    if (response->surplus) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, task->r,
+                      "FPMP0058: pool %s: the script sent %" APR_OFF_T_FMT
+                      " bytes more than its Content-Length; they were dropped: %s",
+                      task->pool->name, response->surplus, task->r->filename);
+    }
+    if (response->redirect) {
+        return redirect(task);
+    }
+    if (response->status != OK) {
+        note_end(task, "ok");
+        return response->status;
+    }
+    if (fpmp_response_finish(response) == FPMP_RESPONSE_CLIENT_GONE) {
+        return leave_client(task);
+    }
+    note_end(task, "ok");
+    return OK;
+}
+
+static int fail(fpmp_task *task, fpmp_relay_result result)
+{
+    fpmp_relay *relay = &task->relay;
+    give_back(task, 0);
+    if (result == FPMP_RELAY_CLIENT_GONE) {
+        return leave_client(task);
+    }
+    const fpmp_failure *failure = fpmp_failure_find(result);
+    int is_worth = 1;
+    unsigned suppressed = 0;
+    if (result == FPMP_RELAY_OVERLOADED) {
+        is_worth = fpmp_conn_note_failure(task->connections, task->server, apr_time_now(),
+                                          &suppressed);
+    }
+    int was_passed = relay->response.is_passed;
+    if (was_passed) {
+        fpmp_response_break(&relay->response);
+    } else {
+        fpmp_response_take_back(&relay->response);
+    }
+    if (result == FPMP_RELAY_CLIENT_BODY) {
+        task->r->connection->keepalive = AP_CONN_CLOSE;
+        return was_passed ? OK : refuse(task, task->body.status, "client");
+    }
+    fpmp_failure_log(relay, task->server, failure, was_passed, is_worth, suppressed);
+    if (was_passed) {
+        note_end(task, "cut");
+        return OK;
+    }
+    return refuse(task, failure->status, failure->state);
+}
+
+static int run(fpmp_task *task)
+{
+    int status = prepare(task);
+    if (status != OK) {
+        if (task->connection) {
+            give_back(task, 1);
+        }
+        return status;
+    }
+    fpmp_relay_result result = FPMP_RELAY_LOST;
+    status = exchange(task, &result);
+    if (status != OK) {
+        return status;
+    }
+    status = result == FPMP_RELAY_DONE ? succeed(task) : fail(task, result);
+    fpmp_response_close(&task->relay.response);
+    return status;
+}
+
+int fpmp_handler_run(request_rec *r)
+{
+    const fpmp_dir_conf *conf = fpmp_conf_dir(r);
+    if (!is_ours(r, conf)) {
+        return DECLINED;
+    }
+    int status = check_request(r, conf);
+    if (status != OK) {
+        return status;
+    }
+    const fpmp_global *global = fpmp_conf_global(r->server);
+    fpmp_task task;
+    memset(&task, 0, sizeof(task));
+    task.r = r;
+    task.conf = conf;
+    task.pool = fpmp_select_pool(global->pools, conf->pool);
+    task.connections = global->connections;
+    if (!task.pool || !task.connections) {
+        ap_log_rerror(APLOG_MARK, APLOG_CRIT, 0, r,
+                      "FPMP0059: pool %s was not set up in this process: restart httpd", conf->pool);
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    task.server = fpmp_select_server(task.pool);
+    task.timeouts =
+        fpmp_select_timeouts(&conf->section_timeouts, task.pool, &conf->server_timeouts);
+    task.start = apr_time_now();
+    apr_table_setn(r->notes, "fpmpool-pool", task.pool->name);
+    apr_table_setn(r->notes, "fpmpool-server", task.server->address.label);
+    return run(&task);
+}
+
+void fpmp_handler_child_init(apr_pool_t *child, server_rec *main)
+{
+    fpmp_global *global = fpmp_conf_global(main);
+    int is_threaded = 0;
+    apr_status_t status = ap_mpm_query(AP_MPMQ_IS_THREADED, &is_threaded);
+    status = status == APR_SUCCESS
+                 ? fpmp_conn_create(&global->connections, child, global->server_count,
+                                    is_threaded != AP_MPMQ_NOT_SUPPORTED)
+                 : status;
+    if (status != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, status, main,
+                     "FPMP0005: this process cannot keep connections and will answer 500");
+    }
+}

@@ -1,0 +1,385 @@
+/* fpmp_relay.c - one request on one connection: bytes out, bytes in, until its end.
+ *
+ * Runs in an httpd child for each attempt of a request. A loop of three steps: send what can be
+ * sent, wait for the server and the client, receive. Small requests cost writev, poll and read. Must
+ * not block on anything but poll and httpd's own output; logs nothing itself.
+ */
+#include "fpmp_relay.h"
+
+#include <http_core.h>
+#include <apr_poll.h>
+#include <apr_portable.h>
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define GOING           ((fpmp_relay_result)-1)
+#define PARTS_MOST      64 /* of one writev */
+#define DRY_WAIT        1  /* ms that a server may pause within a page before it is flushed */
+#define TICK            500 /* ms between looks at an HTTP/2 stream that cannot be polled */
+#define BLIND_TICK      20 /* ms between reads of a body that cannot be polled */
+#define FALSE_WAKES_MAX 8
+#define DISCARD_MOST    (1024 * 1024)
+#define STREAM_LIMIT    (1024 * 1024) /* of management records that nobody asked for */
+
+/* ---- start ----------------------------------------------------------------------------------- */
+
+static int client_descriptor(conn_rec *connection)
+{
+    apr_pollfd_t wait;
+    apr_os_sock_t socket = -1;
+    apr_os_file_t file = -1;
+    memset(&wait, 0, sizeof(wait));
+    if (ap_get_pollfd_from_conn(connection, &wait, NULL) != APR_SUCCESS) {
+        return -1;
+    }
+    if (wait.desc_type == APR_POLL_SOCKET && apr_os_sock_get(&socket, wait.desc.s) == APR_SUCCESS) {
+        return socket;
+    }
+    if (wait.desc_type == APR_POLL_FILE && apr_os_file_get(&file, wait.desc.f) == APR_SUCCESS) {
+        return file;
+    }
+    return -1;
+}
+
+/* ---- send ------------------------------------------------------------------------------------ */
+
+static int has_output(const fpmp_relay *relay)
+{
+    return !relay->is_send_broken && relay->out_at < relay->out_count;
+}
+
+/* Is there a next piece of the body that need not be waited for? */
+static int has_input(const fpmp_relay *relay)
+{
+    return !relay->is_send_broken && !relay->waits_for_client && !relay->body->is_end_sent;
+}
+
+/* Puts the next piece of the body behind what is not written yet (the head, or nothing). */
+static fpmp_relay_result fill(fpmp_relay *relay)
+{
+    const uint8_t *bytes = NULL;
+    apr_size_t length = 0;
+    switch (fpmp_body_next(relay->body, &bytes, &length)) {
+    case FPMP_FILL_READY:
+        if (relay->out_at == relay->out_count) {
+            relay->out_at = relay->out_count = 0;
+        }
+        relay->out[relay->out_count].iov_base = (void *)(uintptr_t)bytes;
+        relay->out[relay->out_count++].iov_len = length;
+        relay->false_wakes = 0;
+        relay->client_progress = apr_time_now();
+        break;
+    case FPMP_FILL_WAIT:
+        relay->waits_for_client = 1;
+        relay->false_wakes++;
+        break;
+    case FPMP_FILL_END:
+        break;
+    case FPMP_FILL_ERROR:
+        return FPMP_RELAY_CLIENT_BODY;
+    }
+    return GOING;
+}
+
+static void advance(fpmp_relay *relay, size_t written)
+{
+    while (relay->out_at < relay->out_count && written >= relay->out[relay->out_at].iov_len) {
+        written -= relay->out[relay->out_at++].iov_len;
+    }
+    if (written) {
+        struct iovec *part = &relay->out[relay->out_at];
+        part->iov_base = (char *)part->iov_base + written;
+        part->iov_len -= written;
+    }
+}
+
+static void write_out(fpmp_relay *relay)
+{
+    int count = relay->out_count - relay->out_at;
+    struct msghdr message = {.msg_iov = relay->out + relay->out_at,
+                             .msg_iovlen = (size_t)(count < PARTS_MOST ? count : PARTS_MOST)};
+    ssize_t written = sendmsg(relay->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (written >= 0) {
+        advance(relay, (size_t)written);
+        relay->progress = apr_time_now();
+    } else if (errno != EAGAIN && errno != EINTR) {
+        /* Perhaps it has answered before it closed: that is read first. */
+        relay->is_send_broken = 1;
+        relay->waits_for_client = 0;
+    }
+}
+
+static fpmp_relay_result send_some(fpmp_relay *relay)
+{
+    fpmp_relay_result result = GOING;
+    if (!has_output(relay) && has_input(relay)) {
+        result = fill(relay);
+    }
+    if (result == GOING && has_output(relay)) {
+        write_out(relay);
+    }
+    return result;
+}
+
+/* ---- wait ------------------------------------------------------------------------------------ */
+
+static apr_interval_time_t time_left(const fpmp_relay *relay)
+{
+    apr_time_t now = apr_time_now();
+    /* A server that waits for the body, as we do, is not late. */
+    if (relay->waits_for_client && !has_output(relay)) {
+        return relay->client_progress + relay->r->server->timeout - now;
+    }
+    return relay->progress + (relay->first_byte ? relay->timeouts.idle : relay->timeouts.first) -
+           now;
+}
+
+static fpmp_relay_result run_out(fpmp_relay *relay)
+{
+    if (relay->waits_for_client && !has_output(relay)) {
+        fpmp_body_time_out(relay->body);
+        return FPMP_RELAY_CLIENT_BODY;
+    }
+    return FPMP_RELAY_TIMEOUT;
+}
+
+/* Is there something that should go to the client if the server pauses? */
+static int may_flush(const fpmp_relay *relay)
+{
+    return relay->response.is_dirty && relay->response.has_header &&
+           relay->conf->flush == FPMP_FLUSH_AUTO && relay->response.status == OK &&
+           !relay->response.redirect;
+}
+
+/* Milliseconds to wait, and whether their end is an ordinary moment (1) or the time limit (0). */
+static int choose_wait(const fpmp_relay *relay, apr_interval_time_t left, int *is_ordinary)
+{
+    apr_interval_time_t wait = (left + 999) / 1000;
+    int most = may_flush(relay) ? DRY_WAIT : -1;
+    if (most < 0 && relay->waits_for_client &&
+        (relay->client < 0 || relay->false_wakes > FALSE_WAKES_MAX)) {
+        most = BLIND_TICK;
+    } else if (most < 0 && relay->r->connection->master) {
+        most = TICK;
+    }
+    *is_ordinary = most >= 0 && most < wait;
+    return *is_ordinary ? most : (int)wait;
+}
+
+static fpmp_relay_result from_response(fpmp_response_result result)
+{
+    switch (result) {
+    case FPMP_RESPONSE_GOOD:
+        return GOING;
+    case FPMP_RESPONSE_BAD_HEADER:
+        return FPMP_RELAY_BAD_HEADER;
+    case FPMP_RESPONSE_LARGE_HEADER:
+        return FPMP_RELAY_LARGE_HEADER;
+    case FPMP_RESPONSE_SHORT:
+        return FPMP_RELAY_SHORT;
+    case FPMP_RESPONSE_CLIENT_GONE:
+        break;
+    }
+    return FPMP_RELAY_CLIENT_GONE;
+}
+
+/* The server pauses: what it wrote may be an event stream, or the start of a long page. */
+static fpmp_relay_result pause_relay(fpmp_relay *relay)
+{
+    fpmp_stderr_flush(&relay->log);
+    if (relay->r->connection->aborted) {
+        return FPMP_RELAY_CLIENT_GONE;
+    }
+    if (relay->waits_for_client && (relay->client < 0 || relay->false_wakes > FALSE_WAKES_MAX)) {
+        relay->waits_for_client = 0;
+    }
+    return may_flush(relay) ? from_response(fpmp_response_flush(&relay->response)) : GOING;
+}
+
+static fpmp_relay_result look_at_client(fpmp_relay *relay, short events)
+{
+    if (!events) {
+        return GOING;
+    }
+    if (relay->waits_for_client && (events & POLLIN)) {
+        relay->waits_for_client = 0;
+        return GOING;
+    }
+    return events & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL) ? FPMP_RELAY_CLIENT_GONE : GOING;
+}
+
+static fpmp_relay_result await(fpmp_relay *relay)
+{
+    relay->is_readable = relay->is_more_likely;
+    if (relay->is_readable) {
+        return GOING;
+    }
+    apr_interval_time_t left = time_left(relay);
+    if (left <= 0) {
+        return run_out(relay);
+    }
+    int is_ordinary = 0;
+    int wait = choose_wait(relay, left, &is_ordinary);
+    int is_blind = relay->client < 0 || relay->false_wakes > FALSE_WAKES_MAX;
+    struct pollfd polled[2] = {{.fd = relay->fd, .events = POLLIN},
+                               {.fd = relay->client, .events = POLLRDHUP}};
+    if (has_output(relay) || has_input(relay)) {
+        polled[0].events |= POLLOUT;
+    }
+    if (relay->waits_for_client) {
+        polled[1].events |= POLLIN;
+    }
+    int ready = poll(polled, is_blind ? 1 : 2, wait);
+    if (ready == 0) {
+        return is_ordinary ? pause_relay(relay) : run_out(relay);
+    }
+    if (ready < 0) {
+        return GOING; /* EINTR */
+    }
+    relay->is_readable = polled[0].revents & (POLLIN | POLLHUP | POLLERR) ? 1 : 0;
+    return is_blind ? GOING : look_at_client(relay, polled[1].revents);
+}
+
+/* ---- receive --------------------------------------------------------------------------------- */
+
+static fpmp_relay_result lose(fpmp_relay *relay, apr_status_t error)
+{
+    if (!relay->first_byte && relay->may_be_stale) {
+        return FPMP_RELAY_STALE;
+    }
+    relay->error = error;
+    return FPMP_RELAY_LOST;
+}
+
+static fpmp_relay_result judge_end(fpmp_relay *relay, const wire_event *event)
+{
+    relay->app_status = event->app_status;
+    if (event->protocol_status == WIRE_REQUEST_COMPLETE || relay->response.has_header) {
+        fpmp_relay_result result = from_response(fpmp_response_check_end(&relay->response));
+        if (result == FPMP_RELAY_BAD_HEADER && !relay->response.header_used) {
+            return FPMP_RELAY_NO_ANSWER;
+        }
+        return result == GOING ? FPMP_RELAY_DONE : result;
+    }
+    switch (event->protocol_status) {
+    case WIRE_OVERLOADED:
+        return relay->may_be_stale ? FPMP_RELAY_STALE : FPMP_RELAY_OVERLOADED;
+    case WIRE_CANT_MPX_CONN:
+        return FPMP_RELAY_CANT_MPX;
+    case WIRE_UNKNOWN_ROLE:
+        return FPMP_RELAY_UNKNOWN_ROLE;
+    default:
+        return FPMP_RELAY_NO_ANSWER;
+    }
+}
+
+static fpmp_relay_result end_request(fpmp_relay *relay, const wire_event *end_event,
+                                     const uint8_t *cursor, const uint8_t *end)
+{
+    wire_event event;
+    int has_more = wire_decode(&relay->decoder, &cursor, end, &event) != WIRE_EVENT_MORE;
+    fpmp_relay_result result = judge_end(relay, end_event);
+    relay->is_clean = result == FPMP_RELAY_DONE && !has_more &&
+                      wire_decoder_is_clean(&relay->decoder) && relay->body->is_end_sent &&
+                      !relay->is_send_broken && relay->out_at == relay->out_count;
+    return result;
+}
+
+/* A body that nobody wants is read on for a while, so that the connection can be kept. */
+static fpmp_relay_result discard(fpmp_relay *relay, size_t length)
+{
+    relay->discarded += (apr_off_t)length;
+    return relay->discarded > DISCARD_MOST ? FPMP_RELAY_DONE : GOING;
+}
+
+static fpmp_relay_result decode(fpmp_relay *relay, const uint8_t *cursor, const uint8_t *end)
+{
+    fpmp_relay_result result = GOING;
+    wire_event event;
+    while (result == GOING) {
+        switch (wire_decode(&relay->decoder, &cursor, end, &event)) {
+        case WIRE_EVENT_MORE:
+            return GOING;
+        case WIRE_EVENT_STDOUT:
+            result = from_response(
+                fpmp_response_feed(&relay->response, (const char *)event.data, event.length));
+            if (result == GOING && relay->response.is_discarding) {
+                result = discard(relay, event.length);
+            }
+            break;
+        case WIRE_EVENT_STDERR:
+            fpmp_stderr_feed(&relay->log, (const char *)event.data, event.length);
+            break;
+        case WIRE_EVENT_END:
+            return end_request(relay, &event, cursor, end);
+        case WIRE_EVENT_ERROR:
+            relay->protocol_error = event.error;
+            return FPMP_RELAY_PROTOCOL;
+        default: /* ends of streams; management records mean nothing here */
+            break;
+        }
+    }
+    return result;
+}
+
+static fpmp_relay_result receive_some(fpmp_relay *relay)
+{
+    apr_size_t room = 0;
+    char *block = fpmp_response_room(&relay->response, &room);
+    ssize_t got = recv(relay->fd, block, room, MSG_DONTWAIT);
+    relay->is_more_likely = got == (ssize_t)room;
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return GOING;
+    }
+    if (got <= 0) {
+        return lose(relay, got < 0 ? errno : APR_EOF);
+    }
+    relay->progress = apr_time_now();
+    if (!relay->first_byte) {
+        relay->first_byte = relay->progress;
+    }
+    fpmp_response_received(&relay->response, (apr_size_t)got);
+    const uint8_t *bytes = (const uint8_t *)block;
+    fpmp_relay_result result = decode(relay, bytes, bytes + got);
+    if (result == GOING) {
+        result = from_response(relay->conf->flush == FPMP_FLUSH_ON
+                                   ? fpmp_response_flush(&relay->response)
+                                   : fpmp_response_pass_much(&relay->response));
+    }
+    return result;
+}
+
+/* ---- the loop -------------------------------------------------------------------------------- */
+
+/* The first piece of the body goes out with the head. */
+static fpmp_relay_result open_relay(fpmp_relay *relay)
+{
+    fpmp_response_open(&relay->response, relay->r, relay->conf, relay->pool);
+    fpmp_stderr_open(&relay->log, relay->r, relay->pool);
+    wire_decoder_init(&relay->decoder, WIRE_CLIENT, STREAM_LIMIT);
+    wire_decoder_open(&relay->decoder, FPMP_REQUEST_ID);
+    relay->out = apr_palloc(relay->r->pool, (size_t)(relay->head_count + 1) * sizeof(*relay->out));
+    memcpy(relay->out, relay->head, (size_t)relay->head_count * sizeof(*relay->out));
+    relay->out_count = relay->head_count;
+    relay->client = client_descriptor(relay->r->connection);
+    relay->progress = relay->client_progress = apr_time_now();
+    return fill(relay);
+}
+
+fpmp_relay_result fpmp_relay_run(fpmp_relay *relay)
+{
+    fpmp_relay_result result = open_relay(relay);
+    while (result == GOING) {
+        result = send_some(relay);
+        if (result == GOING) {
+            result = await(relay);
+        }
+        if (result == GOING && relay->is_readable) {
+            result = receive_some(relay);
+        }
+    }
+    fpmp_stderr_flush(&relay->log);
+    return result;
+}

@@ -1,0 +1,424 @@
+/* fpmp_response.c - a script's answer on its way to the client.
+ *
+ * Runs in an httpd child for each request. Owns the receive blocks and what is held back. Decides
+ * nothing about connections; must not trust a byte of the header block, and must not end a response
+ * as complete that is not.
+ */
+#include "fpmp_response.h"
+#include "fpmp_header.h"
+
+#include <http_log.h>
+#include <http_protocol.h>
+#include <http_request.h>
+#include <util_filter.h>
+#include <apr_date.h>
+#include <apr_strings.h>
+#include <string.h>
+
+APLOG_USE_MODULE(fpmpool);
+
+#define BLOCK_SIZE  (64 * 1024 - 256) /* with the allocator's own words still 64 KiB */
+#define ROOM_LEAST  (8 * 1024)
+#define HELD_MOST   (64 * 1024)
+#define DETAIL_MOST 80
+
+/* What the lines of a header block have said, until all are read. */
+typedef struct header_facts {
+    int has_status;
+    int has_type;
+    int has_modified;
+    int has_etag;
+    const char *location;
+    apr_off_t length; /* -1: none */
+} header_facts;
+
+void fpmp_response_open(fpmp_response *response, request_rec *r, const fpmp_dir_conf *conf,
+                        const fpmp_pool *pool)
+{
+    memset(response, 0, sizeof(*response));
+    response->r = r;
+    response->conf = conf;
+    response->pool = pool;
+    response->left = -1;
+    response->status = OK;
+    response->held = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+}
+
+/* ---- receive blocks -------------------------------------------------------------------------- */
+
+static void release_block(fpmp_response *response)
+{
+    if (response->block_owner) {
+        apr_bucket_destroy(response->block_owner);
+        response->block_owner = NULL;
+        response->block = NULL;
+    }
+}
+
+char *fpmp_response_room(fpmp_response *response, apr_size_t *room)
+{
+    if (!response->block || BLOCK_SIZE - response->block_used < ROOM_LEAST) {
+        apr_bucket_alloc_t *list = response->r->connection->bucket_alloc;
+        release_block(response);
+        response->block = apr_bucket_alloc(BLOCK_SIZE, list);
+        response->block_owner =
+            apr_bucket_heap_create(response->block, BLOCK_SIZE, apr_bucket_free, list);
+        response->block_used = 0;
+    }
+    *room = BLOCK_SIZE - response->block_used;
+    return response->block + response->block_used;
+}
+
+void fpmp_response_received(fpmp_response *response, apr_size_t length)
+{
+    response->block_used += length;
+}
+
+/* A bucket that shares the block: no byte is copied. */
+static void hold(fpmp_response *response, const char *bytes, apr_size_t length)
+{
+    apr_bucket *piece = NULL;
+    apr_bucket_copy(response->block_owner, &piece);
+    piece->start = bytes - response->block;
+    piece->length = length;
+    APR_BRIGADE_INSERT_TAIL(response->held, piece);
+    response->held_length += length;
+    response->is_dirty = 1;
+}
+
+static void add_data(fpmp_response *response, const char *bytes, apr_size_t length)
+{
+    if (response->is_discarding || !length) {
+        return;
+    }
+    if (response->left >= 0) {
+        apr_size_t wanted =
+            response->left < (apr_off_t)length ? (apr_size_t)response->left : length;
+        response->surplus += (apr_off_t)(length - wanted);
+        response->left -= (apr_off_t)wanted;
+        length = wanted;
+    }
+    if (length) {
+        hold(response, bytes, length);
+    }
+}
+
+/* ---- header block ---------------------------------------------------------------------------- */
+
+static fpmp_response_result refuse(fpmp_response *response, const char *bytes, apr_size_t length)
+{
+    apr_pool_t *pool = response->r->pool;
+    length = length < DETAIL_MOST ? length : DETAIL_MOST;
+    response->detail = ap_escape_logitem(pool, apr_pstrmemdup(pool, bytes, length));
+    return FPMP_RESPONSE_BAD_HEADER;
+}
+
+static int is_one_of(const fpmp_header_line *line, const char *const *names)
+{
+    for (; *names; names++) {
+        if (fpmp_header_is(line, *names)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void set_modified(request_rec *r, const char *value, header_facts *facts)
+{
+    apr_time_t time = apr_date_parse_http(value);
+    if (time != APR_DATE_BAD) {
+        ap_update_mtime(r, time);
+        ap_set_last_modified(r);
+        facts->has_modified = 1;
+    }
+}
+
+static int set_status(request_rec *r, const fpmp_header_line *line, const char *value,
+                      header_facts *facts)
+{
+    int status = fpmp_header_status(line);
+    if (status < 200) {
+        return 0;
+    }
+    r->status = status;
+    r->status_line = line->value_length > 4 ? value : NULL;
+    facts->has_status = 1;
+    return 1;
+}
+
+/* A name that httpd keeps in headers_out, where one value replaces another. */
+static int set_own(fpmp_response *response, const fpmp_header_line *line, const char *value,
+                   header_facts *facts)
+{
+    request_rec *r = response->r;
+    if (fpmp_header_is(line, "Content-Type")) {
+        ap_set_content_type_ex(r, value, 0);
+        facts->has_type = 1;
+    } else if (fpmp_header_is(line, "Content-Length")) {
+        facts->length = fpmp_header_number(line);
+        if (facts->length < 0) {
+            ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
+                          "FPMP0030: pool %s: the script's Content-Length \"%s\" is no number and "
+                          "was dropped",
+                          response->pool->name, ap_escape_logitem(r->pool, value));
+        }
+    } else if (fpmp_header_is(line, "Location")) {
+        facts->location = value;
+        apr_table_setn(r->headers_out, "Location", value);
+    } else if (fpmp_header_is(line, "ETag")) {
+        facts->has_etag = 1;
+        apr_table_setn(r->headers_out, "ETag", value);
+    } else if (fpmp_header_is(line, "Content-Range")) {
+        apr_table_setn(r->headers_out, "Content-Range", value);
+    } else if (fpmp_header_is(line, "Last-Modified")) {
+        set_modified(r, value, facts);
+    } else {
+        return 0;
+    }
+    return 1;
+}
+
+/* Returns 0 for a line that makes the whole answer invalid. */
+static int apply_line(fpmp_response *response, const fpmp_header_line *line, header_facts *facts)
+{
+    /* Of the connection between httpd and its client, or core's own. */
+    static const char *const dropped[] = {"Connection", "Keep-Alive", "Transfer-Encoding",
+                                          "Upgrade",    "Trailer",    "Date",
+                                          "Server",     NULL};
+    request_rec *r = response->r;
+    const char *value = apr_pstrmemdup(r->pool, line->value, line->value_length);
+    if (fpmp_header_is(line, "Status")) {
+        return set_status(r, line, value, facts);
+    }
+    if (set_own(response, line, value, facts) || is_one_of(line, dropped)) {
+        return 1;
+    }
+    /* err_headers_out, so that it survives a 304 or an ErrorDocument. */
+    const char *name = apr_pstrmemdup(r->pool, line->name, line->name_length);
+    if (fpmp_header_is(line, "Set-Cookie")) {
+        apr_table_addn(r->err_headers_out, name, value);
+    } else {
+        apr_table_mergen(r->err_headers_out, name, value);
+    }
+    return 1;
+}
+
+/* Only validators that the script gave count: httpd takes a missing modification time for "now" and
+ * would answer 304 to any recent If-Modified-Since. */
+static int meets_conditions(request_rec *r, const header_facts *facts)
+{
+    if (facts->has_modified) {
+        return ap_meets_conditions(r);
+    }
+    const char *since = apr_table_get(r->headers_in, "If-Modified-Since");
+    const char *unless = apr_table_get(r->headers_in, "If-Unmodified-Since");
+    apr_table_unset(r->headers_in, "If-Modified-Since");
+    apr_table_unset(r->headers_in, "If-Unmodified-Since");
+    int status = ap_meets_conditions(r);
+    if (since) {
+        apr_table_setn(r->headers_in, "If-Modified-Since", since);
+    }
+    if (unless) {
+        apr_table_setn(r->headers_in, "If-Unmodified-Since", unless);
+    }
+    return status;
+}
+
+static void apply_location(fpmp_response *response, const header_facts *facts)
+{
+    request_rec *r = response->r;
+    if (!facts->location || r->status != HTTP_OK) {
+        return;
+    }
+    if (facts->location[0] == '/') {
+        response->redirect = facts->location;
+        response->is_discarding = 1;
+    } else {
+        r->status = HTTP_MOVED_TEMPORARILY;
+        r->status_line = NULL;
+    }
+}
+
+static void settle(fpmp_response *response, const header_facts *facts)
+{
+    request_rec *r = response->r;
+    response->has_header = 1;
+    response->is_dirty = 1;
+    if (!facts->has_type) {
+        ap_set_content_type(r, NULL); /* not the handler's name that AddType gave */
+    }
+    apply_location(response, facts);
+    if (!facts->has_status && r->status == HTTP_OK && r->method_number == M_GET && !r->main &&
+        (facts->has_modified || facts->has_etag)) {
+        response->status = meets_conditions(r, facts);
+    }
+    if (r->header_only || AP_STATUS_IS_HEADER_ONLY(r->status) || response->status != OK) {
+        response->is_discarding = 1;
+    }
+    if (facts->length < 0 || response->status != OK || response->redirect ||
+        AP_STATUS_IS_HEADER_ONLY(r->status)) {
+        return;
+    }
+    ap_set_content_length(r, facts->length);
+    if (!response->is_discarding) {
+        response->left = facts->length;
+    }
+}
+
+static fpmp_response_result apply(fpmp_response *response, const char *bytes, apr_size_t length)
+{
+    header_facts facts = {.length = -1};
+    fpmp_header_line line;
+    const char *cursor = bytes;
+    request_rec *r = response->r;
+    if (length > response->conf->max_header) {
+        return FPMP_RESPONSE_LARGE_HEADER;
+    }
+    if (!apr_is_empty_table(r->err_headers_out)) {
+        response->err_headers_before = apr_table_copy(r->pool, r->err_headers_out);
+    }
+    for (;;) {
+        const char *start = cursor;
+        int result = fpmp_header_next(&cursor, bytes + length, &line);
+        if (!result) {
+            break;
+        }
+        if (result < 0 || !apply_line(response, &line, &facts)) {
+            return refuse(response, start, (apr_size_t)(bytes + length - start));
+        }
+    }
+    settle(response, &facts);
+    return FPMP_RESPONSE_GOOD;
+}
+
+static void keep_header_piece(fpmp_response *response, const char *bytes, apr_size_t length)
+{
+    apr_size_t need = response->header_used + length;
+    if (need > response->header_size) {
+        char *larger = apr_palloc(response->r->pool, 2 * need);
+        if (response->header_used) {
+            memcpy(larger, response->header, response->header_used);
+        }
+        response->header = larger;
+        response->header_size = 2 * need;
+    }
+    memcpy(response->header + response->header_used, bytes, length);
+    response->header_used = need;
+}
+
+fpmp_response_result fpmp_response_feed(fpmp_response *response, const char *bytes,
+                                        apr_size_t length)
+{
+    if (response->has_header) {
+        add_data(response, bytes, length);
+        return FPMP_RESPONSE_GOOD;
+    }
+    const char *header = bytes;
+    apr_size_t used = length;
+    if (response->header_used) {
+        keep_header_piece(response, bytes, length);
+        header = response->header;
+        used = response->header_used;
+    }
+    apr_size_t end = fpmp_header_length(header, used, response->header_searched);
+    if (!end) {
+        if (used > response->conf->max_header) {
+            return FPMP_RESPONSE_LARGE_HEADER;
+        }
+        if (!response->header_used) {
+            keep_header_piece(response, bytes, length);
+        }
+        response->header_searched = used;
+        return FPMP_RESPONSE_GOOD;
+    }
+    fpmp_response_result result = apply(response, header, end);
+    if (result == FPMP_RESPONSE_GOOD) {
+        apr_size_t rest = used - end;
+        add_data(response, bytes + length - rest, rest);
+    }
+    return result;
+}
+
+/* ---- to the client --------------------------------------------------------------------------- */
+
+static fpmp_response_result pass(fpmp_response *response)
+{
+    request_rec *r = response->r;
+    response->is_passed = 1;
+    response->is_dirty = 0;
+    response->held_length = 0;
+    apr_status_t status = ap_pass_brigade(r->output_filters, response->held);
+    apr_brigade_cleanup(response->held);
+    return status != APR_SUCCESS || r->connection->aborted ? FPMP_RESPONSE_CLIENT_GONE
+                                                           : FPMP_RESPONSE_GOOD;
+}
+
+static int may_pass(const fpmp_response *response)
+{
+    return response->has_header && response->status == OK && !response->redirect;
+}
+
+fpmp_response_result fpmp_response_pass_much(fpmp_response *response)
+{
+    return may_pass(response) && response->held_length >= HELD_MOST ? pass(response)
+                                                                    : FPMP_RESPONSE_GOOD;
+}
+
+fpmp_response_result fpmp_response_flush(fpmp_response *response)
+{
+    if (!may_pass(response) || !response->is_dirty) {
+        return FPMP_RESPONSE_GOOD;
+    }
+    APR_BRIGADE_INSERT_TAIL(response->held,
+                            apr_bucket_flush_create(response->r->connection->bucket_alloc));
+    return pass(response);
+}
+
+fpmp_response_result fpmp_response_check_end(const fpmp_response *response)
+{
+    if (!response->has_header) {
+        return FPMP_RESPONSE_BAD_HEADER;
+    }
+    return response->left > 0 ? FPMP_RESPONSE_SHORT : FPMP_RESPONSE_GOOD;
+}
+
+fpmp_response_result fpmp_response_finish(fpmp_response *response)
+{
+    APR_BRIGADE_INSERT_TAIL(response->held,
+                            apr_bucket_eos_create(response->r->connection->bucket_alloc));
+    return pass(response);
+}
+
+void fpmp_response_take_back(fpmp_response *response)
+{
+    request_rec *r = response->r;
+    apr_brigade_cleanup(response->held);
+    if (response->header_used && !response->detail) {
+        (void)refuse(response, response->header, response->header_used);
+    }
+    apr_table_clear(r->headers_out);
+    apr_table_clear(r->err_headers_out);
+    if (response->err_headers_before) {
+        apr_table_overlap(r->err_headers_out, response->err_headers_before, APR_OVERLAP_TABLES_SET);
+    }
+    r->status = HTTP_OK;
+    r->status_line = NULL;
+    ap_set_content_type(r, NULL);
+}
+
+void fpmp_response_break(fpmp_response *response)
+{
+    request_rec *r = response->r;
+    apr_bucket_alloc_t *list = r->connection->bucket_alloc;
+    APR_BRIGADE_INSERT_TAIL(response->held,
+                            ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL, r->pool, list));
+    APR_BRIGADE_INSERT_TAIL(response->held, apr_bucket_eos_create(list));
+    r->connection->keepalive = AP_CONN_CLOSE;
+    (void)pass(response); /* the client may be gone: there is nothing more to say */
+    r->connection->keepalive = AP_CONN_CLOSE;
+}
+
+void fpmp_response_close(fpmp_response *response)
+{
+    release_block(response);
+}

@@ -1,0 +1,71 @@
+package FPMPool::Board;
+
+# A pool's board as the kernel holds it: what the slots are doing at this moment, for tests that
+# need a state and not only its consequences, and for the benchmark's lane hit rate. Compiles
+# t/bin/show_board.c against the sources unless `make unit` did.
+
+use strict;
+use warnings;
+use FPMPool::Process;
+use FPMPool::Test ();
+
+my $program;
+
+sub program {
+    return $program if $program;
+    my $root  = FPMPool::Test::repository();
+    my $built = FPMPool::Test::build_path('test/show_board');
+    my @newer = grep { !-e $built || -M $_ < -M $built } "$root/fpmpoold/base/board.h", "$root/t/bin/show_board.c";
+    return $program = $built unless @newer;
+    my $path  = FPMPool::Test::test_dir() . '/show_board';
+    my $flags = `apr-1-config --includes --cppflags 2>/dev/null` =~ s/\s+/ /gr;
+    my @command = (
+        $ENV{CC} || 'cc', qw(-std=gnu11 -D_GNU_SOURCE), "-I$root/fpmpoold", split(' ', $flags),
+        '-o', $path, "$root/t/bin/show_board.c"
+    );
+    system(@command) == 0 or die "cannot compile show_board.c: @command\n";
+    return $program = $path;
+}
+
+# The descriptor of the board: in the pool process, or, where that may not be read, in the master.
+sub board_path {
+    my ($daemon, $pool) = @_;
+    for my $pid (grep { defined } $daemon->pool_pid($pool), $daemon->pid) {
+        my $open = descriptors($pid);
+        for my $number (sort { $a <=> $b } grep { $open->{$_} =~ /memfd:.*board/ } keys %$open) {
+            my $path = "/proc/$pid/fd/$number";
+            my $text = read_board($path);
+            return ($path, $text) if defined $text && $text =~ /\Apool \Q$pool\E /;
+        }
+    }
+    return;
+}
+
+sub read_board {
+    my ($path) = @_;
+    my $command = program();
+    open my $pipe, '-|', $command, $path or return;
+    local $/;
+    my $text = <$pipe>;
+    return close($pipe) ? $text : undef;
+}
+
+# {pool => {...counters}, slots => [{state, pid, requests, lane_hits, has_lane, ...}, ...],
+# requests, lane_hits: sums}. Dies when there is no board.
+sub look {
+    my ($daemon, $pool) = @_;
+    $pool //= 'www';
+    my ($path, $text) = board_path($daemon, $pool);
+    die "no board of pool $pool found\n" unless $text;
+    my %board = (slots => [], requests => 0, lane_hits => 0);
+    for my $line (split /\n/, $text) {
+        my ($kind, $name, @pairs) = split ' ', $line;
+        if ($kind eq 'pool') { $board{pool} = {@pairs} }
+        else                 { $board{slots}[$name] = {@pairs} }
+    }
+    $board{$_} = $board{pool}{"retired_$_"} for qw(requests lane_hits);
+    for my $slot (@{ $board{slots} }) { $board{$_} += $slot->{$_} for qw(requests lane_hits) }
+    return \%board;
+}
+
+1;

@@ -1,0 +1,41 @@
+#!/bin/sh
+# fetch-dokuwiki.sh [FOLDER]: downloads Debian's dokuwiki and the libraries it loads into FOLDER
+# (default: build/cache), without installing anything. What is there already is kept.
+# Called by build/deps.sh and by t/60-dokuwiki.t.
+set -eu
+
+folder=${1:-$(cd "$(dirname "$0")/../.." && pwd)/build/cache}
+packages="dokuwiki libjs-jquery libjs-jquery-cookie libjs-jquery-ui libphp-simplepie php-geshi
+    php-phpseclib php-random-compat"
+
+mkdir -p "$folder"
+missing=
+for package in $packages; do
+    found=no
+    for file in "$folder/${package}"_*.deb; do
+        [ -f "$file" ] && found=yes
+    done
+    [ "$found" = yes ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+# Into a folder beside it first: a download that was cut never looks like a package.
+incoming=$(mktemp -d "$folder/incoming.XXXXXX")
+trap 'rm -rf "$incoming"' EXIT INT TERM
+cd "$incoming"
+options=-q
+[ "$(id -u)" = 0 ] && options="-q -o APT::Sandbox::User=root"
+# shellcheck disable=SC2086
+if ! apt-get $options download $missing; then
+    [ "$(id -u)" = 0 ] || {
+        echo "fetch-dokuwiki.sh: cannot download$missing; as root run: apt-get update" >&2
+        exit 1
+    }
+    apt-get -q update
+    # shellcheck disable=SC2086
+    apt-get $options download $missing
+fi
+for file in ./*.deb; do
+    dpkg-deb --info "$file" >/dev/null
+    mv "$file" "$folder/"
+done
