@@ -179,6 +179,12 @@ void fpmp_conn_discard(fpmp_connections *table, fpmp_conn *connection)
     unlock_table(table);
 }
 
+int fpmp_conn_is_alive(const fpmp_conn *connection)
+{
+    char byte;
+    return recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
 static fpmp_conn *make_conn(fpmp_connections *table, const fpmp_server *server, int fd)
 {
     lock_table(table);

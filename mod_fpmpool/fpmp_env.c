@@ -18,30 +18,22 @@ APLOG_USE_MODULE(fpmpool);
 #define FIRST_SIZE 8000 /* more than most environments: no second allocation */
 #define FPM_PREFIX "proxy:fcgi://fpmpool"
 
+/* BEGIN_REQUEST, then PARAMS records one behind the other. */
 typedef struct encoder {
     request_rec *r;
     const fpmp_pool *pool;
-    uint8_t *start; /* room for BEGIN and a record header, then the pairs */
+    uint8_t *start;
     uint8_t *next;
     uint8_t *limit;
-    apr_size_t most; /* bytes of pairs */
+    apr_size_t record; /* offset of the open record's header */
+    apr_size_t total;  /* bytes of pairs */
+    apr_size_t most;
     int is_too_large;
 } encoder;
 
-#define PAIRS_AT (WIRE_BEGIN_SIZE + WIRE_HEADER_SIZE)
-
-static apr_size_t pairs_length(const encoder *to)
+/* At least `more` bytes behind next; moves the buffer if needed. */
+static void make_room(encoder *to, apr_size_t more)
 {
-    return (apr_size_t)(to->next - to->start) - PAIRS_AT;
-}
-
-/* Room for `more` bytes, or 0 when the limit is passed. */
-static int make_room(encoder *to, apr_size_t more)
-{
-    if (to->is_too_large || more > to->most || pairs_length(to) > to->most - more) {
-        to->is_too_large = 1;
-        return 0;
-    }
     if ((apr_size_t)(to->limit - to->next) < more) {
         apr_size_t used = (apr_size_t)(to->next - to->start);
         apr_size_t size = 2 * (used + more);
@@ -51,16 +43,67 @@ static int make_room(encoder *to, apr_size_t more)
         to->next = larger + used;
         to->limit = larger + size;
     }
-    return 1;
 }
 
+static apr_size_t record_length(const encoder *to)
+{
+    return (apr_size_t)(to->next - to->start) - to->record - WIRE_HEADER_SIZE;
+}
+
+static void close_record(encoder *to)
+{
+    wire_header_write(to->start + to->record, WIRE_PARAMS, FPMP_REQUEST_ID,
+                      (uint16_t)record_length(to), 0);
+}
+
+static void open_record(encoder *to)
+{
+    make_room(to, WIRE_HEADER_SIZE);
+    to->record = (apr_size_t)(to->next - to->start);
+    to->next += WIRE_HEADER_SIZE;
+}
+
+/* A pair that no record can hold goes over several. */
+static void add_split(encoder *to, const uint8_t *bytes, apr_size_t length)
+{
+    while (length) {
+        if (record_length(to) == WIRE_CONTENT_MAX) {
+            close_record(to);
+            open_record(to);
+        }
+        apr_size_t piece = WIRE_CONTENT_MAX - record_length(to);
+        piece = piece < length ? piece : length;
+        make_room(to, piece);
+        memcpy(to->next, bytes, piece);
+        to->next += piece;
+        bytes += piece;
+        length -= piece;
+    }
+}
+
+/* php-fpm does not read a pair that is cut by the end of a record: where it fits it is not cut. */
 static void add_pair(encoder *to, const char *name, const char *value)
 {
     size_t name_length = strlen(name);
     size_t value_length = strlen(value);
-    if (make_room(to, wire_pair_size(name_length, value_length))) {
-        to->next = wire_pair_write(to->next, name, name_length, value, value_length);
+    size_t size = wire_pair_size(name_length, value_length);
+    if (to->is_too_large || size > to->most - to->total) {
+        to->is_too_large = 1;
+        return;
     }
+    to->total += size;
+    if (size > WIRE_CONTENT_MAX) {
+        uint8_t *whole = apr_palloc(to->r->pool, size);
+        (void)wire_pair_write(whole, name, name_length, value, value_length);
+        add_split(to, whole, size);
+        return;
+    }
+    if (record_length(to) + size > WIRE_CONTENT_MAX) {
+        close_record(to);
+        open_record(to);
+    }
+    make_room(to, size);
+    to->next = wire_pair_write(to->next, name, name_length, value, value_length);
 }
 
 /* php-fpm takes a plain name together with REDIRECT_URL for an old mod_fastcgi request and runs
@@ -206,63 +249,27 @@ static void add_variables(encoder *to, const fpmp_dir_conf *conf, const fpmp_ser
     }
 }
 
-/* ---- records --------------------------------------------------------------------------------- */
-
-static void set_part(struct iovec *part, void *bytes, size_t length)
-{
-    part->iov_base = bytes;
-    part->iov_len = length;
-}
-
-/* Cuts the pairs into records. The common case is one record and one part. */
-static void frame(encoder *from, fpmp_head *head)
-{
-    apr_pool_t *pool = from->r->pool;
-    uint8_t *pairs = from->start + PAIRS_AT;
-    apr_size_t left = pairs_length(from);
-    apr_size_t records = left ? (left + WIRE_CONTENT_MAX - 1) / WIRE_CONTENT_MAX : 1;
-    /* Behind the pairs is room for the empty record (make_room left it). */
-    uint8_t *last = from->next;
-    wire_header_write(last, WIRE_PARAMS, FPMP_REQUEST_ID, 0, 0);
-    apr_size_t content = left > WIRE_CONTENT_MAX ? WIRE_CONTENT_MAX : left;
-    wire_header_write(from->start + WIRE_BEGIN_SIZE, WIRE_PARAMS, FPMP_REQUEST_ID,
-                      (uint16_t)content, 0);
-    head->parts = apr_palloc(pool, 2 * (records + 1) * sizeof(struct iovec));
-    if (records == 1) {
-        set_part(&head->parts[0], from->start, PAIRS_AT + left + WIRE_HEADER_SIZE);
-        head->count = 1;
-        return;
-    }
-    set_part(&head->parts[0], from->start, PAIRS_AT + content);
-    head->count = 1;
-    for (pairs += content, left -= content; left; pairs += content, left -= content) {
-        uint8_t *header = apr_palloc(pool, WIRE_HEADER_SIZE);
-        content = left > WIRE_CONTENT_MAX ? WIRE_CONTENT_MAX : left;
-        wire_header_write(header, WIRE_PARAMS, FPMP_REQUEST_ID, (uint16_t)content, 0);
-        set_part(&head->parts[head->count++], header, WIRE_HEADER_SIZE);
-        set_part(&head->parts[head->count++], pairs, content);
-    }
-    set_part(&head->parts[head->count++], last, WIRE_HEADER_SIZE);
-}
-
 int fpmp_env_encode(request_rec *r, const fpmp_dir_conf *conf, const fpmp_pool *pool,
-                    const fpmp_server *server, const fpmp_env_facts *facts, fpmp_head *head)
+                    const fpmp_server *server, const fpmp_env_facts *facts, struct iovec *head)
 {
     encoder to = {.r = r, .pool = pool, .most = conf->max_params};
     to.start = apr_palloc(r->pool, FIRST_SIZE);
     to.limit = to.start + FIRST_SIZE;
-    to.next = to.start + PAIRS_AT;
+    to.next = wire_begin_write(to.start, FPMP_REQUEST_ID, WIRE_RESPONDER,
+                               facts->keeps_connection ? WIRE_KEEP_CONN : 0);
+    open_record(&to);
     add_variables(&to, conf, server, facts);
-    to.most += WIRE_HEADER_SIZE; /* the empty record does not count */
-    if (to.is_too_large || !make_room(&to, WIRE_HEADER_SIZE)) {
+    if (to.is_too_large) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
                       "FPMP0011: pool %s: the request's parameters are larger than %" APR_SIZE_T_FMT
                       " bytes: raise FpmPoolMaxParams if such headers or variables are meant",
                       pool->name, conf->max_params);
         return HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
     }
-    wire_begin_write(to.start, FPMP_REQUEST_ID, WIRE_RESPONDER,
-                     facts->keeps_connection ? WIRE_KEEP_CONN : 0);
-    frame(&to, head);
+    close_record(&to);
+    open_record(&to); /* the empty record */
+    close_record(&to);
+    head->iov_base = to.start;
+    head->iov_len = (size_t)(to.next - to.start);
     return OK;
 }

@@ -14,16 +14,10 @@ typedef struct fpmp_env_facts {
     int wants_ack;         /* our daemon only: FPMPOOL_ACK */
 } fpmp_env_facts;
 
-/* BEGIN_REQUEST, PARAMS and the empty PARAMS record, ready for writev. */
-typedef struct fpmp_head {
-    struct iovec *parts;
-    int count;
-} fpmp_head;
-
-/* Fills r->subprocess_env with the CGI variables and encodes it for that server. Allocates from
- * r->pool only. Returns OK, or the HTTP status for a request whose parameters are larger than
+/* Fills r->subprocess_env with the CGI variables and encodes it for that server: *head is
+ * BEGIN_REQUEST, PARAMS and the empty PARAMS record, in memory of r->pool. Returns OK, or the HTTP status for a request whose parameters are larger than
  * FpmPoolMaxParams (logged). */
 int fpmp_env_encode(request_rec *r, const fpmp_dir_conf *conf, const fpmp_pool *pool,
-                    const fpmp_server *server, const fpmp_env_facts *facts, fpmp_head *head);
+                    const fpmp_server *server, const fpmp_env_facts *facts, struct iovec *head);
 
 #endif

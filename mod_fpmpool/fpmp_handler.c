@@ -35,7 +35,7 @@ typedef struct fpmp_task {
     fpmp_timeouts timeouts;
     fpmp_connections *connections;
     fpmp_body body;
-    fpmp_head head;
+    struct iovec head;
     fpmp_conn *connection; /* NULL: none at the moment */
     apr_time_t start;
     apr_interval_time_t connecting; /* time that connect() took; 0 on a kept connection */
@@ -163,8 +163,16 @@ static void give_back(fpmp_task *task, int is_clean)
 /* A client that waits for "100 Continue" shall not upload to a pool that is not there. */
 static int probe(fpmp_task *task)
 {
-    task->connection =
-        fpmp_conn_take(task->connections, task->server, task->timeouts.keep, task->start);
+    do {
+        task->connection =
+            fpmp_conn_take(task->connections, task->server, task->timeouts.keep, task->start);
+        if (task->connection && fpmp_conn_is_alive(task->connection)) {
+            break;
+        }
+        if (task->connection) {
+            fpmp_conn_discard(task->connections, task->connection);
+        }
+    } while (task->connection);
     int status = task->connection ? OK : open_connection(task);
     if (status == OK) {
         give_back(task, 1);
@@ -237,8 +245,7 @@ static int attempt(fpmp_task *task, fpmp_relay_result *result)
     task->relay.pool = task->pool;
     task->relay.timeouts = task->timeouts;
     task->relay.body = &task->body;
-    task->relay.head = task->head.parts;
-    task->relay.head_count = task->head.count;
+    task->relay.head = task->head;
     task->relay.fd = task->connection->fd;
     task->relay.may_be_stale = is_kept && task->attempts < ATTEMPTS_MOST;
     *result = fpmp_relay_run(&task->relay);

@@ -15,7 +15,6 @@
 #include <sys/socket.h>
 
 #define GOING           ((fpmp_relay_result)-1)
-#define PARTS_MOST      64 /* of one writev */
 #define DRY_WAIT        1  /* ms that a server may pause within a page before it is flushed */
 #define TICK            500 /* ms between looks at an HTTP/2 stream that cannot be polled */
 #define BLIND_TICK      20 /* ms between reads of a body that cannot be polled */
@@ -97,9 +96,8 @@ static void advance(fpmp_relay *relay, size_t written)
 
 static void write_out(fpmp_relay *relay)
 {
-    int count = relay->out_count - relay->out_at;
     struct msghdr message = {.msg_iov = relay->out + relay->out_at,
-                             .msg_iovlen = (size_t)(count < PARTS_MOST ? count : PARTS_MOST)};
+                             .msg_iovlen = (size_t)(relay->out_count - relay->out_at)};
     ssize_t written = sendmsg(relay->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (written >= 0) {
         advance(relay, (size_t)written);
@@ -360,9 +358,8 @@ static fpmp_relay_result open_relay(fpmp_relay *relay)
     fpmp_stderr_open(&relay->log, relay->r, relay->pool);
     wire_decoder_init(&relay->decoder, WIRE_CLIENT, STREAM_LIMIT);
     wire_decoder_open(&relay->decoder, FPMP_REQUEST_ID);
-    relay->out = apr_palloc(relay->r->pool, (size_t)(relay->head_count + 1) * sizeof(*relay->out));
-    memcpy(relay->out, relay->head, (size_t)relay->head_count * sizeof(*relay->out));
-    relay->out_count = relay->head_count;
+    relay->out[0] = relay->head;
+    relay->out_count = 1;
     relay->client = client_descriptor(relay->r->connection);
     relay->progress = relay->client_progress = apr_time_now();
     return fill(relay);

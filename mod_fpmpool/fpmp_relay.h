@@ -34,8 +34,7 @@ typedef struct fpmp_relay {
     const fpmp_pool *pool;
     fpmp_timeouts timeouts;
     fpmp_body *body;
-    const struct iovec *head; /* BEGIN and PARAMS */
-    int head_count;
+    struct iovec head; /* BEGIN and PARAMS */
     int fd;
     int may_be_stale; /* a kept connection: losing it without a byte means "not taken" */
 
@@ -50,7 +49,7 @@ typedef struct fpmp_relay {
     /* private */
     fpmp_stderr log;
     wire_decoder decoder;
-    struct iovec *out; /* not yet written: out[out_at .. out_count-1] */
+    struct iovec out[2]; /* not yet written: out[out_at .. out_count-1] */
     int out_at;
     int out_count;
     int client;        /* descriptor of the client's connection, -1: none to poll */

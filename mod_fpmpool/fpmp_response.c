@@ -105,11 +105,26 @@ static void add_data(fpmp_response *response, const char *bytes, apr_size_t leng
 
 /* ---- header block ---------------------------------------------------------------------------- */
 
+/* The first bytes for the log, which escapes them; a NUL must not end them. */
+static const char *quote(apr_pool_t *pool, const char *bytes, apr_size_t length)
+{
+    char *text = apr_palloc(pool, 2 * DETAIL_MOST + 1);
+    char *next = text;
+    for (apr_size_t i = 0; i < length && i < DETAIL_MOST; i++) {
+        if (bytes[i]) {
+            *next++ = bytes[i];
+        } else {
+            *next++ = '^';
+            *next++ = '@';
+        }
+    }
+    *next = '\0';
+    return text;
+}
+
 static fpmp_response_result refuse(fpmp_response *response, const char *bytes, apr_size_t length)
 {
-    apr_pool_t *pool = response->r->pool;
-    length = length < DETAIL_MOST ? length : DETAIL_MOST;
-    response->detail = ap_escape_logitem(pool, apr_pstrmemdup(pool, bytes, length));
+    response->detail = quote(response->r->pool, bytes, length);
     return FPMP_RESPONSE_BAD_HEADER;
 }
 

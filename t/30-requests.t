@@ -311,7 +311,7 @@ on_both 'PATH_INFO' => sub {
 sub json {
     my ($text) = @_;
     my %value;
-    while ($text =~ /"((?:[^"\\]|\\.)*)":(null|"((?:[^"\\]|\\.)*)"|[-\d.]+)/g) {
+    while ($text =~ /"((?:[^"\\]++|\\.)*+)":(null|"((?:[^"\\]++|\\.)*+)"|[-\d.]+)/g) {
         my ($name, $raw, $string) = ($1, $2, $3);
         if (defined $string) { $string =~ s/\\(.)/$1/g }
         $value{$name} = $raw eq 'null' ? undef : defined $string ? $string : $raw;
@@ -405,7 +405,7 @@ on_both 'response headers' => sub {
         my $answer = php_request($server, "$root/reply.php", query => 'code=' . escape($code));
         is($answer->{headers}{status}, $status, "$code: status");
         is($answer->{headers}{$_}, $expected{$_}, "... $_") for sort keys %expected;
-        is($answer->{list}[0], 'Status', '... first of all') if defined $status;
+        is($answer->{list}[0], 'Status', '... first of all') if defined $status && $code !~ /Status:/;
         unlike($answer->{head}, qr/(?<!\r)\n/, '... lines end with CR LF');
     }
     my $answer = php_request($server, "$root/hello.php");

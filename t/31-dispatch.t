@@ -90,11 +90,12 @@ subtest 'pipelined requests' => sub {
     like($client->read_answer(id => 1)->{body}, qr/\A1 /, 'the first of a pair');
     like($client->read_answer(id => 2)->{body}, qr/\A2 /, 'the second');
     ok($client->is_open, 'still open');
-    for my $cut (1, 15, 16, 40, length($request[3]) - 1) {
+    for my $cut (1, 15, 16, 40, length($request[3]) - 17) {
         $client->send_bytes($request[2] . substr $request[3], 0, $cut);
         like($client->read_answer(id => 3)->{body}, qr/\A3 /, "one and $cut bytes of another: the first");
-        my $other = client('one');
-        like(ask($other, 'pid.php', 'n=x')->{body}, qr/\Ax /, '... another client is served meanwhile') if $cut < 40;
+        if ($cut < 16) {    # from 16 on BEGIN is whole, and the head has the worker
+            like(ask(client('one'), 'pid.php', 'n=x')->{body}, qr/\Ax /, '... another client is served meanwhile');
+        }
         $client->send_bytes(substr $request[3], $cut);
         like($client->read_answer(id => 4)->{body}, qr/\A4 /, '... the other when it is whole');
     }
@@ -177,7 +178,7 @@ for my $keep (1, 0) {
 subtest 'a worker dies: by its own script' => sub {
     my $file   = file_name('mark');
     my $answer = php_request($daemon, "$root/suicide.php", query => "mark=$file", pool => 'one', timeout => 10);
-    is($answer->{status}, 502, '502');
+    is($answer->{status}, 502, 'a clean 502');
     is(lines_of($file), 1, 'executed once');
 };
 

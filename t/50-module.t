@@ -191,10 +191,10 @@ sub run_all {
         for (my $i = 0; $i < @{ $answer->{list} }; $i += 2) { $count{ lc $answer->{list}[$i] }++ }
         is($count{'set-cookie'}, 2, 'each Set-Cookie is a line of its own');
         is(length $answer->{headers}{'x-long'}, 20000, 'a header line of 20 000 bytes');
-        is($answer->{headers}{vary}, 'A, B', 'others are merged');
+        like($answer->{headers}{vary}, qr{^A, ?B$}, 'others are merged');
         is($answer->{headers}{server}, 'Apache', 'Server is httpd\'s');
         $answer = $get->('/created.php');
-        is("$answer->{status} $answer->{body}", '204 ', '204');
+        is("$answer->{status} $answer->{body}", '204 ', 'no content');
         $answer = $get->('/away.php');
         is("$answer->{status} $answer->{headers}{location}", '302 http://other.example/', 'a redirect');
         $answer = $get->('/large.php');

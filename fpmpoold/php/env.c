@@ -87,11 +87,15 @@ void fpd_env_install(void)
 void fpd_env_register_server(zval *variables)
 {
     const fpd_sapi_request *request = fpd_current_request();
-    const char *name = request->request_uri != NULL ? request->request_uri : "";
     const char *info = NULL;
+    const char *name;
     char *self;
 
     php_import_environment_variables(variables);
+    if (request == NULL) {
+        return; /* php -i */
+    }
+    name = request->request_uri;
     if (fpd_functions_settings_now()->fix_pathinfo) {
         name = fpd_params_get(request->params, "SCRIPT_NAME");
         info = fpd_params_get(request->params, "PATH_INFO");

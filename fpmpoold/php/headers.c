@@ -25,6 +25,13 @@ static int is_status(const sapi_header_struct *header)
     return header->header_len > 7 && strncasecmp(header->header, "Status:", 7) == 0;
 }
 
+/* 304 says nothing about the type of what the client has. */
+static int is_dropped(const sapi_header_struct *header, int code)
+{
+    return code == 304 && header->header_len > 13 &&
+           strncasecmp(header->header, "Content-Type:", 13) == 0;
+}
+
 static int has_status(sapi_headers_struct *headers)
 {
     zend_llist_position position;
@@ -78,7 +85,7 @@ static void append_headers(smart_str *block, sapi_headers_struct *headers, int i
     sapi_header_struct *header = zend_llist_get_first_ex(&headers->headers, &position);
 
     for (; header != NULL; header = zend_llist_get_next_ex(&headers->headers, &position)) {
-        if (header->header_len == 0) {
+        if (header->header_len == 0 || is_dropped(header, headers->http_response_code)) {
             continue;
         }
         if (is_status(header)) {

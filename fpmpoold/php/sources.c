@@ -25,16 +25,21 @@
 #define FILES_MAX     1024
 #define FILE_SIZE_MAX (4 * 1024 * 1024)
 
-/* libphp is built as "embed" with a configuration of its own; fpm's stands beside it. */
-static const char *fpm_path(const char *path, apr_pool_t *pool)
+/* Debian has one directory for each kind of PHP, and the headers name the one of whichever was built
+ * last. The same path below the directory of `kind`; as it is where there is only one for all. */
+static const char *path_of(const char *kind, const char *path, apr_pool_t *pool)
 {
-    const char *part = strstr(path, "/embed");
+    static const char *const kinds[] = {"/cli", "/embed", "/cgi", "/apache2", "/phpdbg"};
 
-    if (part == NULL || (part[6] != '\0' && part[6] != '/')) {
-        return path;
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        const char *part = strstr(path, kinds[i]);
+        const char *rest = part != NULL ? part + strlen(kinds[i]) : NULL;
+        if (rest != NULL && (*rest == '\0' || *rest == '/')) {
+            return apr_pstrcat(pool, apr_pstrmemdup(pool, path, (apr_size_t)(part - path)), "/",
+                               kind, rest, NULL);
+        }
     }
-    return apr_pstrcat(pool, apr_pstrmemdup(pool, path, (apr_size_t)(part - path)), "/fpm",
-                       part + 6, NULL);
+    return path;
 }
 
 static int is_directory(const char *path)
@@ -82,8 +87,8 @@ static const char *expand_scan_dirs(const char *list, const char *standard, apr_
 apr_status_t fpd_sources_find(fpd_sources *sources, const fpd_plan_pool *plan, apr_pool_t *pool,
                               const char **reason)
 {
-    const char *directory = fpm_path(PHP_CONFIG_FILE_PATH, pool);
-    const char *scan_dir = fpm_path(PHP_CONFIG_FILE_SCAN_DIR, pool);
+    const char *directory = path_of("fpm", PHP_CONFIG_FILE_PATH, pool);
+    const char *scan_dir = path_of("fpm", PHP_CONFIG_FILE_SCAN_DIR, pool);
     const char *wanted = getenv("PHPRC");
     const char *scan_list = getenv("PHP_INI_SCAN_DIR");
 
@@ -91,10 +96,10 @@ apr_status_t fpd_sources_find(fpd_sources *sources, const fpd_plan_pool *plan, a
     sources->scan_dir = NULL;
     sources->copy = -1;
     if (!is_directory(directory)) {
-        fpd_log(FPD_LOG_NOTICE, "no directory '%s': PHP is configured by '%s'", directory,
-                PHP_CONFIG_FILE_PATH);
-        directory = PHP_CONFIG_FILE_PATH;
-        scan_dir = PHP_CONFIG_FILE_SCAN_DIR;
+        const char *other = path_of("embed", PHP_CONFIG_FILE_PATH, pool);
+        fpd_log(FPD_LOG_NOTICE, "no directory '%s': PHP is configured by '%s'", directory, other);
+        directory = other;
+        scan_dir = path_of("embed", PHP_CONFIG_FILE_SCAN_DIR, pool);
     }
     sources->scan_dir =
         scan_list != NULL ? expand_scan_dirs(scan_list, scan_dir, pool) : scan_dir;

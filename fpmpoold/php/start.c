@@ -281,7 +281,7 @@ static void print_modules(apr_pool_t *pool)
 
 static int print_info(void)
 {
-    sapi.phpinfo_as_text = 1;
+    sapi_module.phpinfo_as_text = 1;
     fflush(stdout);
     if (php_request_startup() == FAILURE) {
         return 70;

@@ -16,10 +16,10 @@
 #include "wire/wire.h"
 #include "worker/status_format.h"
 
-#define RETRY_AFTER   5                 /* seconds */
-#define HEAD_USUAL    (16 * 1024)       /* first look at a head: most fit */
-#define CONTENT_SPLIT 65528             /* of one STDOUT record: a multiple of 8, no padding */
-#define TEXT_MAX      1024              /* of a reason or a cause */
+#define RETRY_AFTER   5           /* seconds */
+#define HEAD_USUAL    (16 * 1024) /* first look at a head: most fit */
+#define CONTENT_SPLIT 65528       /* of one STDOUT record: a multiple of 8, no padding */
+#define TEXT_MAX      1024        /* of a reason or a cause */
 #define SMALL_REPLY   (3 * TEXT_MAX)
 #define NEVER_CACHE                                                                                \
     "Expires: Thu, 01 Jan 1970 00:00:00 GMT\r\n"                                                   \
@@ -102,8 +102,8 @@ static void write_error(fpd_connection *connection, uint16_t request_id, const c
     char note[TEXT_MAX];
     uint8_t reply[3 * SMALL_REPLY];
     uint8_t *end = reply;
-    int note_length = snprintf(note, sizeof(note), "fpmpool: pool %s: %s",
-                               connection->pool->plan->name, cause);
+    int note_length =
+        snprintf(note, sizeof(note), "fpmpool: pool %s: %s", connection->pool->plan->name, cause);
     int length = snprintf(text, sizeof(text),
                           "%s" NEVER_CACHE "Content-Type: text/plain;charset=UTF-8\r\n\r\n%s",
                           headers, body);
@@ -214,8 +214,7 @@ static void answer_page(fpd_connection *connection, const fpd_head *head, const 
     size_t length = headers_length + (is_head_only ? 0 : body_length);
     char *content = apr_palloc(memory, length);
     size_t records = length / CONTENT_SPLIT + 1;
-    uint8_t *reply =
-        apr_palloc(memory, length + records * (WIRE_HEADER_SIZE + 8) + WIRE_END_SIZE);
+    uint8_t *reply = apr_palloc(memory, length + records * (WIRE_HEADER_SIZE + 8) + WIRE_END_SIZE);
     uint8_t *end;
 
     memcpy(content, headers, headers_length);

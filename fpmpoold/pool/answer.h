@@ -26,8 +26,8 @@ typedef enum fpd_answer_failure {
 
 /* The request was begun by a worker that is gone (reaped) and had written nothing of a response:
  * answers 502 or 504 with cause on FCGI_STDERR, then ends the connection. */
-void fpd_answer_failed(fpd_connection *connection, uint16_t request_id,
-                       fpd_answer_failure failure, const char *cause);
+void fpd_answer_failed(fpd_connection *connection, uint16_t request_id, fpd_answer_failure failure,
+                       const char *cause);
 
 typedef enum fpd_answer_match {
     FPD_ANSWER_NOT_OURS,   /* an ordinary request */

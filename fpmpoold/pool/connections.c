@@ -23,7 +23,7 @@
 #define LINGER_TIME  (2 * INT64_C(1000000))
 #define LINGER_BYTES (1024u * 1024u)
 #define NEVER        (INT64_C(1) << 60) /* microseconds */
-#define RECORDS_MAX  64 /* management records answered at one wake-up */
+#define RECORDS_MAX  64                 /* management records answered at one wake-up */
 
 typedef struct deadline_list {
     fpd_connection *first;
@@ -383,8 +383,7 @@ ssize_t fpd_connections_peek(fpd_connection *connection, uint8_t *to, size_t siz
 
 int fpd_connections_consume(fpd_connection *connection, size_t length)
 {
-    size_t kept =
-        connection->leftover_length < length ? connection->leftover_length : length;
+    size_t kept = connection->leftover_length < length ? connection->leftover_length : length;
 
     connection->leftover += kept;
     connection->leftover_length -= kept;
@@ -431,8 +430,8 @@ static ssize_t look(fpd_connection *connection, wire_peek *peek)
 
 static int reply_at_once(fpd_connection *connection, const wire_peek *peek)
 {
-    ssize_t sent = send(connection->fd, peek->reply, peek->reply_length,
-                        MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t sent =
+        send(connection->fd, peek->reply, peek->reply_length, MSG_DONTWAIT | MSG_NOSIGNAL);
 
     return sent == (ssize_t)peek->reply_length;
 }

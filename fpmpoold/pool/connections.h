@@ -37,13 +37,13 @@ typedef struct fpd_connection {
     uint32_t generation;
     fpd_connection_state state;
     int fd;
-    fpd_loop_id watch; /* 0: not in epoll */
-    uint32_t slot;     /* WORKER: whose */
-    uint16_t request_id; /* of the last BEGIN that was seen here */
+    fpd_loop_id watch;     /* 0: not in epoll */
+    uint32_t slot;         /* WORKER: whose */
+    uint16_t request_id;   /* of the last BEGIN that was seen here */
     uint64_t claimed_word; /* WORKER: of the ASSIGN that carried request_id */
-    int64_t ready_at;  /* when that BEGIN was seen */
-    int is_fresh;      /* no request of it was given to a worker or answered yet */
-    int is_closing;    /* its reading side is shut (farewell.h): never wait for more */
+    int64_t ready_at;      /* when that BEGIN was seen */
+    int is_fresh;          /* no request of it was given to a worker or answered yet */
+    int is_closing;        /* its reading side is shut (farewell.h): never wait for more */
     int is_tcp;
     int looks;         /* times that its whole head was looked at while it waited */
     uint8_t *leftover; /* already read from the socket, before what is still in it */
@@ -52,8 +52,8 @@ typedef struct fpd_connection {
     size_t reply_length;
     int keeps_after_reply;
     const char *refusal; /* ANSWERED, head not whole yet: 503 with this reason */
-    size_t linger_left; /* bytes that lingering still reads */
-    apr_pool_t *memory; /* of leftover, reply and refusal; NULL until needed */
+    size_t linger_left;  /* bytes that lingering still reads */
+    apr_pool_t *memory;  /* of leftover, reply and refusal; NULL until needed */
     fpd_deadline_kind deadline_kind;
     int64_t deadline;
     struct fpd_connection *deadline_previous, *deadline_next;
@@ -105,8 +105,8 @@ apr_pool_t *fpd_connections_memory(fpd_connection *connection);
 void fpd_connections_set_leftover(fpd_connection *connection, const void *bytes, size_t length);
 void fpd_connections_drop_leftover(fpd_connection *connection);
 
-/* Leftover and what is in the socket, without taking it out. Returns the bytes at `to`; 0 at the end
- * of input, -1 with errno (EAGAIN: nothing there yet). */
+/* Leftover and what is in the socket, without taking it out. Returns the bytes at `to`; 0 at the
+ * end of input, -1 with errno (EAGAIN: nothing there yet). */
 ssize_t fpd_connections_peek(fpd_connection *connection, uint8_t *to, size_t size);
 /* Takes out what was peeked. Returns 1, or 0 when the socket does not give it. */
 int fpd_connections_consume(fpd_connection *connection, size_t length);

@@ -175,8 +175,8 @@ int fpd_dispatch_retire(fpd_child *child)
     uint64_t word = atomic_load(&slot_of(child)->word);
     fpd_slot_state state = FPD_SLOT_STATE(word);
 
-    if (!fpd_spawn_is_usable(child) ||
-        (state != FPD_SLOT_IDLE && state != FPD_SLOT_IDLE_NO_LANE) || !claim(child, &word)) {
+    if (!fpd_spawn_is_usable(child) || (state != FPD_SLOT_IDLE && state != FPD_SLOT_IDLE_NO_LANE) ||
+        !claim(child, &word)) {
         return 0;
     }
     child->is_retiring = 1;
@@ -214,10 +214,9 @@ static int assign(fpd_child *child, fpd_connection *connection, uint64_t word)
                                   .ready_at = connection->ready_at,
                                   .connection = fpd_connections_id(connection),
                                   .leftover = (uint32_t)connection->leftover_length};
-    apr_status_t status = fpd_channel_send(child->channel, FPD_MESSAGE_ASSIGN, &message,
-                                           sizeof(message), connection->leftover,
-                                           connection->leftover_length, &connection->fd, 1,
-                                           MSG_DONTWAIT);
+    apr_status_t status = fpd_channel_send(
+        child->channel, FPD_MESSAGE_ASSIGN, &message, sizeof(message), connection->leftover,
+        connection->leftover_length, &connection->fd, 1, MSG_DONTWAIT);
 
     if (status != APR_SUCCESS) {
         /* dead, or it does not read: it holds no request, so it can go */

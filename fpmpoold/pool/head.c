@@ -105,7 +105,8 @@ fpd_head_progress fpd_head_read(fpd_head *head, const uint8_t *bytes, size_t len
     if (head->progress == FPD_HEAD_REQUEST) {
         head->consumed = (size_t)(cursor - bytes);
         if (!wire_decoder_is_clean(&decoder)) {
-            head->consumed += decoder.padding_left; /* checked by the caller against what is there */
+            head->consumed +=
+                decoder.padding_left; /* checked by the caller against what is there */
         }
     }
     return head->progress;

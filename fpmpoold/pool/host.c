@@ -45,8 +45,8 @@ static int report_failure(const char *reason)
     if (length > FPD_LOG_MAX) {
         length = FPD_LOG_MAX;
     }
-    if (fpd_channel_send(FPD_FD_CHANNEL, FPD_MESSAGE_FAILED, reason, length, NULL, 0, NULL, 0,
-                         0) != APR_SUCCESS) {
+    if (fpd_channel_send(FPD_FD_CHANNEL, FPD_MESSAGE_FAILED, reason, length, NULL, 0, NULL, 0, 0) !=
+        APR_SUCCESS) {
         (void)fprintf(stderr, "%s\n", reason);
     }
     return EXIT_FAILED;
@@ -69,8 +69,8 @@ static int take_descriptors(host *self)
 
     for (int fd = FPD_FD_CHANNEL; fd < FPD_FD_FIRST_FREE; fd++) {
         if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
-            (void)fprintf(stderr, "descriptor %d is not open: this program is started by fpmpoold\n",
-                          fd);
+            (void)fprintf(stderr,
+                          "descriptor %d is not open: this program is started by fpmpoold\n", fd);
             return EXIT_USAGE;
         }
     }
@@ -143,10 +143,10 @@ static int open_logs(host *self)
     if (plan->access_log != NULL) {
         self->setup.access_log = open_log(plan->access_log);
         if (self->setup.access_log < 0) {
-            return report_error(self,
-                                apr_pstrcat(self->memory, "cannot open access.log '",
-                                            plan->access_log, "'", NULL),
-                                errno);
+            return report_error(
+                self,
+                apr_pstrcat(self->memory, "cannot open access.log '", plan->access_log, "'", NULL),
+                errno);
         }
     }
     if (plan->slowlog != NULL && plan->request_slowlog_timeout > 0) {

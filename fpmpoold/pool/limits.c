@@ -32,6 +32,7 @@ static int64_t running_since(const fpd_child *child)
     const fpd_pool *pool = child->pool;
     const fpd_slot *slot = &pool->board->slots[child->slot];
     int is_finishing = atomic_load(&slot->stage) == FPD_STAGE_FINISHING;
+    int64_t since = atomic_load(&slot->request_started);
 
     switch (FPD_SLOT_STATE(atomic_load(&slot->word))) {
     case FPD_SLOT_DONE:
@@ -46,7 +47,8 @@ static int64_t running_since(const fpd_child *child)
     if (is_finishing && !pool->plan->request_terminate_track_finished) {
         return 0;
     }
-    return atomic_load(&slot->request_started);
+    /* begun before the worker was last idle: it has not yet written when the new one began */
+    return since > atomic_load(&slot->idle_since) ? since : 0;
 }
 
 static void make_printable(char *text)

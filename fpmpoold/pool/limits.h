@@ -1,4 +1,5 @@
-/* limits.h - request_terminate_timeout (spec/php-fpm.md 3.5). The board says who runs since when. */
+/* limits.h - request_terminate_timeout (spec/php-fpm.md 3.5). The board says who runs since when.
+ */
 #ifndef FPD_LIMITS_H
 #define FPD_LIMITS_H
 

@@ -31,6 +31,7 @@ typedef struct fpd_listener {
     fpd_loop_id watch; /* 0: not polled */
     fpd_loop_timer *retry;
     int is_short_reported;
+    int burst;                 /* connections that the next wake-up tries to take */
     uint32_t descriptor_limit; /* connections that the table may hold */
     int has_allowed;           /* listen.allowed_clients is set */
     struct in6_addr *allowed;  /* IPv4 as mapped addresses */
@@ -65,8 +66,9 @@ static void read_allowed(fpd_listener *listener, const char *list, apr_pool_t *m
     listener->allowed = apr_pcalloc(memory, MOST_ALLOWED * sizeof(*listener->allowed));
     while ((item = strsep(&rest, ",")) != NULL) {
         if (listener->allowed_count == MOST_ALLOWED) {
-            fpd_log(FPD_LOG_ERROR, "listen.allowed_clients has more than %d addresses, the rest is "
-                                   "ignored",
+            fpd_log(FPD_LOG_ERROR,
+                    "listen.allowed_clients has more than %d addresses, the rest is "
+                    "ignored",
                     MOST_ALLOWED);
             break;
         }
@@ -118,10 +120,11 @@ static void pause_accepting(fpd_pool *pool, int error)
     listener->watch = 0;
     if (!listener->is_short_reported) {
         listener->is_short_reported = 1;
-        fpd_log_errno(FPD_LOG_WARNING, error,
-                      "no descriptor left for a new connection (%u are open): accepting waits until "
-                      "one is closed; raise the limit of open files (LimitNOFILE, ulimit -n)",
-                      fpd_connections_descriptors(pool));
+        fpd_log_errno(
+            FPD_LOG_WARNING, error,
+            "no descriptor left for a new connection (%u are open): accepting waits until "
+            "one is closed; raise the limit of open files (LimitNOFILE, ulimit -n)",
+            fpd_connections_descriptors(pool));
     }
     fpd_loop_timer_set(listener->retry, fpd_loop_now(pool->loop) + RETRY_TIME);
     fpd_farewell_oldest(pool, CLOSED_AT_ONCE);
@@ -133,7 +136,9 @@ static void accept_some(void *context, uint32_t events)
     fpd_listener *listener = pool->listener;
 
     (void)events;
-    for (int i = 0; i < ACCEPTS_AT_ONCE && listener->watch != 0; i++) {
+    /* level-triggered: what is left over wakes again. Mostly one connection has come, and a second
+     * accept would be a wasted system call; in a storm the burst doubles. */
+    for (int i = 0; i < listener->burst && listener->watch != 0; i++) {
         struct sockaddr_storage peer;
         socklen_t size = sizeof(peer);
         int on = 1;
@@ -151,6 +156,7 @@ static void accept_some(void *context, uint32_t events)
             } else if (errno != EAGAIN) {
                 fpd_log_errno(FPD_LOG_ERROR, errno, "accept failed");
             }
+            listener->burst = i > 0 ? i : 1;
             return;
         }
         if (!is_allowed(listener, &peer)) {
@@ -162,6 +168,7 @@ static void accept_some(void *context, uint32_t events)
         }
         fpd_connections_add(pool, fd, listener->is_tcp);
     }
+    listener->burst = listener->burst * 2 < ACCEPTS_AT_ONCE ? listener->burst * 2 : ACCEPTS_AT_ONCE;
 }
 
 static void try_again(void *context)
@@ -220,6 +227,7 @@ apr_status_t fpd_listener_create(fpd_pool *pool)
         return errno;
     }
     listener->fd = pool->setup.listener;
+    listener->burst = 1;
     listener->is_tcp = address.ss_family == AF_INET || address.ss_family == AF_INET6;
     listener->retry = fpd_loop_timer_create(pool->loop, try_again, pool);
     if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > UINT32_MAX) {

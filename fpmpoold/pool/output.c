@@ -17,7 +17,8 @@
 
 static size_t line_limit(const fpd_output *output)
 {
-    size_t limit = output->plan->log_limit > LINE_LEAST ? (size_t)output->plan->log_limit : LINE_LEAST;
+    size_t limit =
+        output->plan->log_limit > LINE_LEAST ? (size_t)output->plan->log_limit : LINE_LEAST;
 
     return limit < FPD_LOG_MAX ? limit - 1 : FPD_LOG_MAX - 1;
 }

@@ -19,12 +19,12 @@ typedef struct fpd_pm_state {
     int max_spare;
     int max_spawn_rate;
     int64_t idle_timeout;
-    int spawn_rate;       /* php-fpm's 1, 2, 4, ... of dynamic */
-    int is_max_reported;  /* the max_children warning of this episode was given */
-    int64_t credit;       /* forks allowed at once, in millionths */
+    int spawn_rate;      /* php-fpm's 1, 2, 4, ... of dynamic */
+    int is_max_reported; /* the max_children warning of this episode was given */
+    int64_t credit;      /* forks allowed at once, in millionths */
     int64_t credit_at;
-    int failures;         /* workers in a row that died at once */
-    int64_t not_before;   /* no fork before this time (back-off) */
+    int failures;       /* workers in a row that died at once */
+    int64_t not_before; /* no fork before this time (back-off) */
 } fpd_pm_state;
 
 /* What the pool has. A worker counts once. */
@@ -43,8 +43,8 @@ typedef enum fpd_pm_warning {
 } fpd_pm_warning;
 
 typedef struct fpd_pm_decision {
-    int fork;         /* workers to fork now */
-    int should_retire;/* ask fpd_pm_choose_retired for one worker and retire it */
+    int fork;          /* workers to fork now */
+    int should_retire; /* ask fpd_pm_choose_retired for one worker and retire it */
     fpd_pm_warning warning;
     int rate;         /* php-fpm's spawn rate before this decision, for the warning */
     int64_t retry_at; /* 0, or when to decide again because forking was limited */
@@ -67,7 +67,8 @@ fpd_pm_decision fpd_pm_follow_queue(fpd_pm_state *pm, const fpd_pm_counts *count
 fpd_pm_decision fpd_pm_replace(fpd_pm_state *pm, const fpd_pm_counts *counts, int64_t lived,
                                int has_served, int64_t now);
 
-/* fork(2) itself failed: back off as after a worker that died at once. Returns when to try again. */
+/* fork(2) itself failed: back off as after a worker that died at once. Returns when to try again.
+ */
 int64_t fpd_pm_fork_failed(fpd_pm_state *pm, int64_t now);
 
 /* Is the pool unable to keep a worker: back-off longer than 1 s is in force? */

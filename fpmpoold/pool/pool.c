@@ -19,13 +19,13 @@
 #include "pool/listener.h"
 #include "pool/spawn.h"
 
-#define SECOND       INT64_C(1000000)
-#define TICK         SECOND
-#define FRESH_TIME   (2 * SECOND)   /* a drain waits so long for the head of a new connection */
-#define STEP         (SECOND / 5)   /* a phase that waits looks again after this */
-#define TERM_TIME    SECOND         /* a stop: from TERM to KILL */
-#define LEAVE_TIME   (5 * SECOND)   /* for the master's answer to IDLE */
-#define BACKLOG_FILE "/proc/sys/net/core/somaxconn"
+#define SECOND        INT64_C(1000000)
+#define TICK          SECOND
+#define FRESH_TIME    (2 * SECOND) /* a drain waits so long for the head of a new connection */
+#define STEP          (SECOND / 5) /* a phase that waits looks again after this */
+#define TERM_TIME     SECOND       /* a stop: from TERM to KILL */
+#define LEAVE_TIME    (5 * SECOND) /* for the master's answer to IDLE */
+#define BACKLOG_FILE  "/proc/sys/net/core/somaxconn"
 #define BACKLOG_USUAL 4096
 
 /* ---- phases ------------------------------------------------------------------------------- */
@@ -258,7 +258,8 @@ static void on_master(void *context, uint32_t events)
     if (APR_STATUS_IS_EAGAIN(status)) {
         return;
     }
-    /* the master has died (lifecycle.md 5): another one binds the sockets, what is here is finished */
+    /* the master has died (lifecycle.md 5): another one binds the sockets, what is here is finished
+     */
     pool->is_master_gone = 1;
     fpd_loop_remove(pool->loop, pool->master_watch);
     close(pool->setup.master);
@@ -360,8 +361,8 @@ apr_status_t fpd_pool_create(fpd_pool **created, const fpd_pool_setup *setup, ap
         status = watch_signals(pool);
     }
     if (status == APR_SUCCESS) {
-        status = fpd_loop_add(pool->loop, setup->master, EPOLLIN, on_master, pool,
-                              &pool->master_watch);
+        status =
+            fpd_loop_add(pool->loop, setup->master, EPOLLIN, on_master, pool, &pool->master_watch);
     }
     *created = pool;
     return status;

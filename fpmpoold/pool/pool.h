@@ -1,4 +1,5 @@
-/* pool.h - the pool process: one struct for the whole process, its phases, its talk with the master.
+/* pool.h - the pool process: one struct for the whole process, its phases, its talk with the
+ * master.
  *
  * One per process, made by host.c after PHP is started (or without PHP in answer mode). The other
  * files of this folder each own one member and get the whole struct.
@@ -28,12 +29,12 @@ typedef void fpd_pool_worker_fn(const fpd_worker_setup *setup);
 typedef struct fpd_pool_setup {
     const fpd_plan_pool *plan;
     fpd_board *board;
-    int master;     /* channel to the master */
-    int log;        /* datagrams to the master */
-    int listener;   /* bound, listening, non-blocking */
-    int access_log; /* or -1 */
-    int slow_log;   /* or -1 */
-    int file_limit; /* soft RLIMIT_NOFILE of workers, 0: none */
+    int master;          /* channel to the master */
+    int log;             /* datagrams to the master */
+    int listener;        /* bound, listening, non-blocking */
+    int access_log;      /* or -1 */
+    int slow_log;        /* or -1 */
+    int file_limit;      /* soft RLIMIT_NOFILE of workers, 0: none */
     const char *refusal; /* answer mode: why nothing is served; else NULL */
     fpd_pool_worker_fn *run_worker;
 } fpd_pool_setup;

@@ -1,7 +1,7 @@
 /* queue.c - a doubly linked list over an array that is indexed by connection.
  *
- * Pure; runs in the pool process. Every operation takes constant time (the array grows by doubling).
- * It must not know what a connection is.
+ * Pure; runs in the pool process. Every operation takes constant time (the array grows by
+ * doubling). It must not know what a connection is.
  */
 #include "pool/queue.h"
 

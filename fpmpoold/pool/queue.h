@@ -35,8 +35,8 @@ uint32_t fpd_queue_length(const fpd_queue *queue);
 uint32_t fpd_queue_limit(const fpd_queue *queue);
 int fpd_queue_is_full(const fpd_queue *queue);
 
-/* The head if it has waited for `timeout` or longer at `now`, else FPD_QUEUE_NONE. timeout 0: nobody
- * ever waits too long. */
+/* The head if it has waited for `timeout` or longer at `now`, else FPD_QUEUE_NONE. timeout 0:
+ * nobody ever waits too long. */
 uint32_t fpd_queue_expired(const fpd_queue *queue, int64_t now, int64_t timeout);
 /* When the head will have waited for `timeout`; 0: empty queue or no timeout. */
 int64_t fpd_queue_next_expiry(const fpd_queue *queue, int64_t timeout);

@@ -17,8 +17,6 @@
 #include "base/log.h"
 #include "pool/dispatch.h"
 
-#define MESSAGES_AT_ONCE 32
-
 struct fpd_spawn {
     fpd_child *children; /* one for each slot */
     uint32_t total;
@@ -41,13 +39,14 @@ uint32_t fpd_spawn_total(const fpd_pool *pool)
 
 int fpd_spawn_is_usable(const fpd_child *child)
 {
-    return child->pid != 0 && !child->is_dead && child->is_ready && !child->is_parked && !child->is_retiring &&
-           child->channel >= 0;
+    return child->pid != 0 && !child->is_dead && child->is_ready && !child->is_parked &&
+           !child->is_retiring && child->channel >= 0;
 }
 
 void fpd_spawn_kill(fpd_child *child, int signal_number)
 {
-    if (child->pid != 0 && !child->is_dead && kill(child->pid, signal_number) != 0 && errno != ESRCH) {
+    if (child->pid != 0 && !child->is_dead && kill(child->pid, signal_number) != 0 &&
+        errno != ESRCH) {
         fpd_log_errno(FPD_LOG_ERROR, errno, "cannot send signal %d to child %d", signal_number,
                       (int)child->pid);
     }
@@ -84,12 +83,13 @@ static int take_message(fpd_child *child, const fpd_message *message)
     return fpd_dispatch_message(child, message);
 }
 
-/* Workers send blocking, so the channel is always read. most: 0 = to its end. */
-static void read_channel(fpd_child *child, int most)
+/* Workers send blocking, so the channel is always read. One message at a wake-up: mostly there is
+ * only one, and the loop comes back if there are more. */
+static void read_channel(fpd_child *child, int is_to_its_end)
 {
     fpd_pool *pool = child->pool;
 
-    for (int i = 0; most == 0 || i < most; i++) {
+    do {
         fpd_message message;
         apr_status_t status =
             fpd_channel_receive(child->channel, &message, pool->buffer, MSG_DONTWAIT);
@@ -97,7 +97,7 @@ static void read_channel(fpd_child *child, int most)
             return;
         }
         if (status == APR_SUCCESS && take_message(child, &message)) {
-            continue;
+            continue; /* to the condition */
         }
         if (status != APR_EOF) {
             fpd_log(FPD_LOG_WARNING, "child %d sent a malformed message, it is killed",
@@ -107,13 +107,13 @@ static void read_channel(fpd_child *child, int most)
         leave_channel(child);
         fpd_spawn_kill(child, SIGKILL);
         return;
-    }
+    } while (is_to_its_end);
 }
 
 static void on_channel(void *context, uint32_t events)
 {
     (void)events;
-    read_channel(context, MESSAGES_AT_ONCE);
+    read_channel(context, 0);
 }
 
 /* ---- fork --------------------------------------------------------------------------------- */
@@ -200,8 +200,8 @@ static void parent_use(fpd_child *child, const fork_pieces *pieces, pid_t pid)
     atomic_store(&slot_of(child)->started_at, now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000);
     pool->spawn->total++;
     fpd_output_start(&child->output, pieces->output[0], pid, pool->plan, pool->loop, pool->memory);
-    status = fpd_loop_add(pool->loop, child->channel, EPOLLIN, on_channel, child,
-                          &child->channel_watch);
+    status =
+        fpd_loop_add(pool->loop, child->channel, EPOLLIN, on_channel, child, &child->channel_watch);
     if (status != APR_SUCCESS) {
         fpd_log_errno(FPD_LOG_ERROR, status, "cannot watch the channel of child %d", (int)pid);
         close(child->channel);
@@ -480,7 +480,7 @@ static void take_death(fpd_child *child, int status)
     describe(how, sizeof(how), status);
     child->is_dead = 1; /* its pid may be another's now, and nothing is given to it any more */
     if (child->channel >= 0) {
-        read_channel(child, 0);
+        read_channel(child, 1);
         leave_channel(child);
     }
     fpd_output_stop(&child->output);
@@ -490,8 +490,7 @@ static void take_death(fpd_child *child, int status)
     pool->busy_at = fpd_loop_now(pool->loop);
     if (!was_retiring && pool->phase == FPD_POOL_SERVING) {
         counts = count(pool);
-        decision =
-            fpd_pm_replace(&pool->pm, &counts, lived, has_served, fpd_loop_now(pool->loop));
+        decision = fpd_pm_replace(&pool->pm, &counts, lived, has_served, fpd_loop_now(pool->loop));
         apply(pool, &decision, &counts, FPD_LOG_NOTICE);
     }
     if (fpd_spawn_is_failing(pool)) {

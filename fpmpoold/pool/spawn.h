@@ -18,16 +18,16 @@ typedef struct fpd_child {
     int channel; /* -1: gone */
     fpd_loop_id channel_watch;
     fpd_output output;
-    int64_t started_at; /* monotonic */
-    int is_ready;       /* said READY_WORKER */
-    int is_parked;      /* CLAIMED by us, but not to be used (dispatch.md 1: taken back) */
-    int is_retiring;    /* was told to exit by the process manager or the drain */
-    int is_dead;        /* reaped; its last messages are being read */
+    int64_t started_at;    /* monotonic */
+    int is_ready;          /* said READY_WORKER */
+    int is_parked;         /* CLAIMED by us, but not to be used (dispatch.md 1: taken back) */
+    int is_retiring;       /* was told to exit by the process manager or the drain */
+    int is_dead;           /* reaped; its last messages are being read */
     uint64_t claimed_word; /* of an ASSIGN not known to be taken up; 0: none */
     int64_t assigned_at;
     fpd_connection_id assigned;
-    int64_t ended_at;       /* limits.h: when it got TERM; 0: never */
-    int64_t ended_request;  /* and request_started of the request that was meant */
+    int64_t ended_at;      /* limits.h: when it got TERM; 0: never */
+    int64_t ended_request; /* and request_started of the request that was meant */
 } fpd_child;
 
 typedef struct fpd_spawn fpd_spawn;

@@ -1,17 +1,19 @@
 /* show_board.c - prints one pool's board for tests and the benchmark.
  *
- * usage: show_board FILE, where FILE is a descriptor of the board in /proc/PID/fd. First line: the
- * pool, then one line "slot N key value ..." each. Exit 1: not a board (its version differs, or it
- * is cut). Reads only; a test that compiles it against base/board.h always knows the layout.
+ * usage: show_board PID ADDRESS SIZE, a mapping of the board in a process (hexadecimal, as in
+ * /proc/PID/maps). First line: the pool, then one line "slot N key value ..." each. Exit 1: not a
+ * board (its version differs, or it is cut). Reads only; since it is compiled against base/board.h
+ * it always knows the layout.
  */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/board.h"
+
+#define SIZE_MAX_READ ((size_t)64 * 1024 * 1024)
 
 static const char *state_name(fpd_slot_state state)
 {
@@ -46,33 +48,60 @@ static void print_board(const fpd_board *board)
     }
 }
 
-int main(int argc, char **argv)
+static int is_board(const fpd_board *board, size_t size)
 {
-    struct stat file;
-    const fpd_board *board;
+    return size >= sizeof(*board) && board->magic == FPD_BOARD_MAGIC &&
+           board->version == FPD_BOARD_VERSION && board->slot_size == sizeof(fpd_slot) &&
+           size - sizeof(*board) >= (size_t)board->slot_count * sizeof(fpd_slot);
+}
+
+/* The bytes of a process's memory; NULL when they cannot be read. */
+static void *read_memory(const char *pid, off_t address, size_t size)
+{
+    char path[64];
+    void *bytes;
     int fd;
 
-    if (argc != 2) {
-        fprintf(stderr, "usage: show_board FILE\n");
+    snprintf(path, sizeof(path), "/proc/%s/mem", pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        perror(path);
+        return NULL;
+    }
+    bytes = aligned_alloc(128, (size + 127) & ~(size_t)127);
+    if (bytes != NULL && pread(fd, bytes, size, address) != (ssize_t)size) {
+        perror(path);
+        free(bytes);
+        bytes = NULL;
+    }
+    close(fd);
+    return bytes;
+}
+
+int main(int argc, char **argv)
+{
+    size_t size;
+    fpd_board *board;
+
+    if (argc != 4) {
+        fprintf(stderr, "usage: show_board PID ADDRESS SIZE\n");
         return 64;
     }
-    fd = open(argv[1], O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &file) != 0 || (size_t)file.st_size < sizeof(fpd_board)) {
-        fprintf(stderr, "show_board: %s is not a board\n", argv[1]);
+    size = strtoul(argv[3], NULL, 16);
+    if (size == 0 || size > SIZE_MAX_READ) {
+        fprintf(stderr, "show_board: size %s\n", argv[3]);
+        return 64;
+    }
+    board = read_memory(argv[1], (off_t)strtoull(argv[2], NULL, 16), size);
+    if (board == NULL) {
         return 1;
     }
-    board = mmap(NULL, (size_t)file.st_size, PROT_READ, MAP_SHARED, fd, 0);
-    if (board == MAP_FAILED) {
-        perror("show_board: mmap");
-        return 1;
-    }
-    if (board->magic != FPD_BOARD_MAGIC || board->version != FPD_BOARD_VERSION ||
-        board->slot_size != sizeof(fpd_slot) ||
-        (uint64_t)file.st_size <
-            sizeof(fpd_board) + (uint64_t)board->slot_count * sizeof(fpd_slot)) {
-        fprintf(stderr, "show_board: %s is not a board of this version\n", argv[1]);
+    if (!is_board(board, size)) {
+        fprintf(stderr, "show_board: not a board of this version\n");
+        free(board);
         return 1;
     }
     print_board(board);
+    free(board);
     return 0;
 }

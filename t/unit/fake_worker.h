@@ -26,12 +26,12 @@
 #define FAKE_BUFFER 65536
 
 typedef struct fake_control {
-    atomic_int release;         /* /wait requests end */
+    atomic_int release;           /* /wait requests end */
     atomic_int stop_when_claimed; /* how many more workers stop themselves on ASSIGN */
     atomic_int die_when_claimed;
     atomic_int die_at_start;
-    atomic_int requests_seen;   /* by all workers, at RUNNING */
-    atomic_int max_requests;    /* 0: none */
+    atomic_int requests_seen; /* by all workers, at RUNNING */
+    atomic_int max_requests;  /* 0: none */
     atomic_int stopped_pid;
 } fake_control;
 
@@ -118,7 +118,8 @@ static void fake_write(fake_worker *self, const fpd_head *head)
     }
 }
 
-/* RUNNING; the connection is in self->lane. Serves what is there; keeps it as lane or returns it. */
+/* RUNNING; the connection is in self->lane. Serves what is there; keeps it as lane or returns it.
+ */
 static void fake_serve(fake_worker *self)
 {
     fpd_head head;

@@ -203,7 +203,8 @@ static int client_connect(const bench *self)
 
     ck_assert_int_ge(fd, 0);
     ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
-    ck_assert_int_eq(connect(fd, (const struct sockaddr *)&self->address, sizeof(self->address)), 0);
+    ck_assert_int_eq(connect(fd, (const struct sockaddr *)&self->address, sizeof(self->address)),
+                     0);
     return fd;
 }
 
@@ -240,8 +241,8 @@ typedef struct client_reply {
     char out[16384];
     char error[2048];
     size_t out_length, error_length;
-    int status;     /* protocolStatus of END_REQUEST, -1: none came */
-    int is_closed;  /* end of file came before END_REQUEST */
+    int status;    /* protocolStatus of END_REQUEST, -1: none came */
+    int is_closed; /* end of file came before END_REQUEST */
     const char *body;
 } client_reply;
 

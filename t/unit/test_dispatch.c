@@ -3,7 +3,6 @@
 
 static bench *pool;
 
-
 static fpd_slot_state slot_state(uint32_t slot)
 {
     return FPD_SLOT_STATE(atomic_load(&pool->board->slots[slot].word));
@@ -224,6 +223,7 @@ START_TEST(busy_pool_queues_and_loses_no_wake_up)
 
     pool = bench_create(2);
     bench_start(pool);
+    BENCH_UNTIL(is_idle(0) && is_idle(1));
     for (int i = 0; i < 20; i++) {
         fds[i] = client_connect(pool);
         client_send(fds[i], "/wait", i % 2);

@@ -6,6 +6,7 @@ package FPMPool::Board;
 
 use strict;
 use warnings;
+no warnings "portable";    # addresses are hexadecimal numbers above 32 bits
 use FPMPool::Process;
 use FPMPool::Test ();
 
@@ -27,24 +28,24 @@ sub program {
     return $program = $path;
 }
 
-# The descriptor of the board: in the pool process, or, where that may not be read, in the master.
-sub board_path {
+# The board as text, from a mapping of it: the pool process's, or a worker's, or the master's.
+sub board_text {
     my ($daemon, $pool) = @_;
-    for my $pid (grep { defined } $daemon->pool_pid($pool), $daemon->pid) {
-        my $open = descriptors($pid);
-        for my $number (sort { $a <=> $b } grep { $open->{$_} =~ /memfd:.*board/ } keys %$open) {
-            my $path = "/proc/$pid/fd/$number";
-            my $text = read_board($path);
-            return ($path, $text) if defined $text && $text =~ /\Apool \Q$pool\E /;
+    for my $pid (grep { defined } $daemon->pool_pid($pool), $daemon->worker_pids($pool), $daemon->pid) {
+        open my $maps, '<', "/proc/$pid/maps" or next;
+        while (my $line = <$maps>) {
+            my ($from, $to) = $line =~ /\A([0-9a-f]+)-([0-9a-f]+) .*memfd:fpmpool-board/ or next;
+            my $text = read_board($pid, $from, sprintf '%x', hex($to) - hex $from);
+            return $text if defined $text && $text =~ /\Apool \Q$pool\E /;
         }
     }
     return;
 }
 
 sub read_board {
-    my ($path) = @_;
+    my ($pid, $address, $size) = @_;
     my $command = program();
-    open my $pipe, '-|', $command, $path or return;
+    open my $pipe, '-|', $command, $pid, $address, $size or return;
     local $/;
     my $text = <$pipe>;
     return close($pipe) ? $text : undef;
@@ -55,7 +56,7 @@ sub read_board {
 sub look {
     my ($daemon, $pool) = @_;
     $pool //= 'www';
-    my ($path, $text) = board_path($daemon, $pool);
+    my $text = board_text($daemon, $pool);
     die "no board of pool $pool found\n" unless $text;
     my %board = (slots => [], requests => 0, lane_hits => 0);
     for my $line (split /\n/, $text) {

@@ -45,7 +45,7 @@ BEGIN {
 }
 
 become_subreaper() or Test::More::diag('no child subreaper here: stray orphans are not seen');
-for my $signal (qw(INT TERM HUP)) {
+for my $signal (qw(INT TERM HUP PIPE)) {
     $SIG{$signal} = sub { exit 130 if $$ == $owner; POSIX::_exit(130) };
 }
 $SIG{ALRM} = sub {

@@ -1,0 +1,326 @@
+# What mod_fpmpool makes of a server that fails: the status, the log line, the framing that shows the
+# client what happened; and what it does with a client that fails. Fake peers do the failing.
+
+use strict;
+use warnings;
+use Digest::MD5 qw(md5_hex);
+use File::Basename qw(dirname);
+use lib dirname(__FILE__) . '/lib';
+use FPMPool::Test;
+use IO::Socket::UNIX;
+use Socket ();
+
+my $root = site('www', 'x.php' => '<?php', 'static.txt' => "a static file\n");
+my $run  = test_dir() . '/run';
+mkdir $run;
+my $peers = 0;
+
+sub start_peer {
+    my ($name) = @_;
+    my $peer = start_service(kind => 'peer', name => "peer-$name-" . ++$peers, argv => [ dirname(__FILE__) . '/bin/scripted-peer', "$run/$name.sock" ]);
+    $peer->wait_log(qr/listening/);
+    return $peer;
+}
+
+my @allowed = map { qr/FPMP00$_: / } 11, 20, 30, 40, 58, 60 .. 69, 72, 73;
+allow_log(@allowed);
+
+# A listener with one place that is taken: the next connect waits.
+sub full_listener {
+    my ($path) = @_;
+    my $listener = IO::Socket::UNIX->new(Local => $path, Listen => 1) or die "$path: $!";
+    chmod 0666, $path;
+    my @waiting;
+    while (@waiting < 16) {
+        socket my $client, Socket::PF_UNIX(), Socket::SOCK_STREAM() | Socket::SOCK_NONBLOCK(), 0 or die $!;
+        connect $client, Socket::pack_sockaddr_un($path) or last;
+        push @waiting, $client;
+    }
+    return ($listener, @waiting);
+}
+
+my $limits = 'first=1s idle=1s connect=1s';
+my $conf   = <<"EOF_CONF";
+FpmPoolSocketDir $run
+FpmPool ours
+FpmPoolTimeout $limits
+<FilesMatch "\\.php\$">
+    SetHandler fpmpool
+</FilesMatch>
+<FpmPoolDefine fpm>
+    FpmPoolServer unix:$run/fpm.sock type=fpm reuse=on
+</FpmPoolDefine>
+<FpmPoolDefine tcp>
+    FpmPoolServer tcp://127.0.0.1:@{[ free_port() ]}
+</FpmPoolDefine>
+<FpmPoolDefine brief>
+    FpmPoolServer unix:$run/ours.sock
+    FpmPoolTimeout keep=50ms
+</FpmPoolDefine>
+Alias /late $root
+Alias /fpm $root
+Alias /tcp $root
+Alias /full $root
+Alias /brief $root
+Alias /tiny $root
+Alias /buffer $root
+Alias /stream $root
+Alias /closed $root
+<Location "/late">
+    FpmPool late
+    FpmPoolRetryAfter 7
+</Location>
+<Location "/fpm">
+    FpmPool fpm
+</Location>
+<Location "/tcp">
+    FpmPool tcp
+</Location>
+<Location "/full">
+    FpmPool full
+</Location>
+<Location "/brief">
+    FpmPool brief
+</Location>
+<Location "/closed">
+    FpmPool closed
+    FpmPoolRetryAfter 0
+</Location>
+<Location "/tiny">
+    FpmPoolMaxParams 4K
+    FpmPoolMaxHeader 1K
+</Location>
+<Location "/buffer">
+    FpmPoolBody buffer memory=4K
+</Location>
+<Location "/stream">
+    FpmPoolBody stream
+    FpmPoolTimeout first=20s
+</Location>
+LogFormat "%U%q %>s state=%{fpmpool-state}n attempts=%{fpmpool-attempts}n" notes
+CustomLog "notes.log" notes
+EOF_CONF
+
+sub run_all {
+    my ($httpd, $peer) = @_;
+    my $get = sub { my ($path, %option) = @_; return http($httpd->url($path), %option) };
+    my $state = sub {
+        my ($target) = @_;
+        my $file = "$httpd->{dir}/notes.log";
+        return wait_for { my @found = read_file($file) =~ m{^\Q$target\E \d+ (.*)$}mg; $found[-1] } 5, "the log line of $target";
+    };
+    # status and log line of a failure that begins before the response
+    my $fails = sub {
+        my ($do, $status, $log, $note, $name) = @_;
+        my $from   = $httpd->log_length;
+        my $answer = $get->("/x.php?do=$do");
+        is($answer->{status}, $status, "$name: $status");
+        ok(eval { $httpd->wait_log($log, 5, $from) }, '... and says so') or diag $httpd->log_text($from);
+        like($state->("/x.php?do=$do"), qr/state=$note/, "... state $note");
+        return $answer;
+    };
+
+    subtest 'a server that is not there, then is' => sub {
+        my $from   = $httpd->log_length;
+        my $answer = $get->('/late/x.php?do=hello');
+        is($answer->{status}, 503, '503 before it runs');
+        is($answer->{headers}{'retry-after'}, 7, '... with Retry-After');
+        $httpd->wait_log(qr/\[fpmpool:error\].*FPMP0073: pool late: cannot connect to unix:\S+late\.sock: there is no such socket: start/, 5, $from);
+        $get->('/late/x.php?do=hello') for 1 .. 8;
+        my $lines = () = $httpd->log_text($from) =~ /fpmpool:error\].*FPMP0073: pool late/g;
+        cmp_ok($lines, '<=', 4, 'one line per child, not one per request');
+        my $late = start_peer('late');
+        is($get->('/late/x.php?do=hello')->{status}, 200, '200 as soon as it runs');
+        like($httpd->log_text($from), qr/FPMP0057: pool late .* answers again/, '... and the log says so') if $httpd->name =~ /event/;
+        $late->stop;
+        is($get->('/late/x.php')->{status}, 503, '503 when it is gone again');
+        is($get->('/tcp/x.php')->{status}, 503, 'a TCP port that nobody listens on');
+        $httpd->wait_log(qr/FPMP0073: pool tcp: .*nobody listens there/, 5, $from);
+        my $listener = IO::Socket::UNIX->new(Local => "$run/closed.sock", Listen => 1) or die;
+        chmod 0600, "$run/closed.sock";
+        if (is_root()) {
+            $answer = $get->('/closed/x.php');
+            is("$answer->{status} " . ($answer->{headers}{'retry-after'} // 'none'), '503 none', 'a socket that httpd may not use; no Retry-After if 0');
+            $httpd->wait_log(qr/FPMP0073: pool closed: .*httpd's user may not connect: set listen\.owner/, 5, $from);
+        }
+        unlink "$run/closed.sock";
+        my $http = http_connect(port => $httpd->port);
+        $http->send_request(POST => '/late/x.php', headers => [ 'Content-Length' => 100, Expect => '100-continue' ], no_body => 1);
+        is($http->read_head->{status}, 503, 'who expects 100-continue need not upload');
+    };
+
+    subtest 'a full listen queue' => sub {
+        my @held  = full_listener("$run/full.sock");
+        my $from  = $httpd->log_length;
+        my $begin = time;
+        my $answer = $get->('/full/x.php');
+        is("$answer->{status} $answer->{headers}{'retry-after'}", '503 5', '503 with Retry-After');
+        cmp_ok(time - $begin, '<', 4, 'within the connect time limit');
+        $httpd->wait_log(qr/\[fpmpool:warn\].*FPMP0072: pool full: the listen queue of/, 5, $from);
+        unlink "$run/full.sock";
+    };
+
+    subtest 'answers that are none' => sub {
+        my $answer = $fails->('overloaded', 503, qr/FPMP0060: .*x\.php/, 'overload', 'OVERLOADED');
+        is($answer->{headers}{'retry-after'}, 5, '... with Retry-After');
+        $fails->('cant_mpx', 500, qr/FPMP0061/, 'invalid', 'CANT_MPX_CONN');
+        $fails->('role', 500, qr/FPMP0062/, 'invalid', 'UNKNOWN_ROLE');
+        $fails->('nothing', 502, qr/FPMP0065/, 'invalid', 'END_REQUEST without output');
+        $fails->('garbage', 502, qr/FPMP0069: .*not FastCGI.*\(.+\)/, 'invalid', 'not FastCGI');
+        $fails->('bad_header', 502, qr/FPMP0066: .*: "this is no header/, 'invalid', 'no header line');
+        $fails->('control', 502, qr/FPMP0066: .*X-A: a\^\@b/, 'invalid', 'a control character in a header');
+        $fails->('bad_status', 502, qr/FPMP0066: .*Status: 99/, 'invalid', 'an invalid status');
+        $fails->('cut_header', 502, qr/FPMP0066: .*Content-Type: text\/ht/, 'invalid', 'an end inside the header');
+        $fails->('large', 502, qr/FPMP0067: .*FpmPoolMaxHeader/, 'invalid', 'a header that does not end');
+        $fails->('lost', 502, qr/FPMP0064: .*closed the connection/, 'lost', 'a connection closed before the answer');
+        $fails->('lost_header', 502, qr/FPMP0064/, 'lost', 'closed inside the header');
+        $fails->('reset', 502, qr/FPMP0064/, 'lost', 'closed inside a record');
+        $fails->('short', 502, qr/FPMP0068/, 'cut', 'fewer bytes than Content-Length, nothing sent yet');
+        $fails->('lost_early', 502, qr/FPMP0064/, 'lost', 'lost in the body before anything was sent');
+        $fails->('silence', 504, qr/FPMP0063: .*FpmPoolTimeout/, 'timeout', 'no answer in time');
+        $peer->wait_log(qr/the connection was closed/);
+        is($get->('/tiny/x.php?do=hello')->{status}, 200, 'small parameters pass');
+        is($get->('/tiny/x.php?do=hello', headers => [ 'X-Large' => 'l' x 5000 ])->{status}, 431, 'parameters above FpmPoolMaxParams: 431');
+        is($get->('/tiny/x.php?do=long_line')->{status}, 502, 'a header above FpmPoolMaxHeader: 502');
+    };
+
+    subtest 'answers that are unusual' => sub {
+        my $answer = $get->('/x.php?do=long_line');
+        is(length($answer->{headers}{'x-long'}) . $answer->{body}, '60000ok', 'a header line of 60 000 bytes');
+        is($get->('/x.php?do=no_header')->{body}, 'only a body', 'no header line keeps the body');
+        $answer = $get->('/x.php?do=pieces');
+        is("$answer->{headers}{'x-a'} $answer->{body}", 'b in pieces', 'a record per byte');
+        is($get->('/x.php?do=drips')->{body}, 'dripping', 'a write per byte');
+        is($get->('/x.php?do=padded')->{body}, 'padded', 'padding');
+        $answer = $get->('/x.php?do=surplus');
+        is("$answer->{body} $answer->{headers}{'content-length'} $answer->{complete}", '12345 5 1', 'more bytes than Content-Length are dropped');
+        is($get->('/x.php?do=bad_length')->{body}, '12345', 'a Content-Length that is no number is dropped');
+        is($get->('/x.php?do=local')->{body}, "a static file\n", 'a local redirect');
+        $answer = $get->('/x.php?do=away');
+        is("$answer->{status} $answer->{headers}{location}", '302 http://other.example/', 'another redirect');
+    };
+
+    subtest 'a response that breaks off' => sub {
+        for my $do (qw(lost_body lost_length)) {
+            my $go = test_dir() . '/go';
+            unlink $go;
+            my $http = http_connect(port => $httpd->port, timeout => 10);
+            my $from = $httpd->log_length;
+            $http->send_request(GET => "/x.php?do=$do&go=$go");
+            is($http->read_head->{status}, 200, "$do: begun");
+            is($http->read_some, 'x' x 100, 'the first bytes came');
+            write_file($go, '');
+            is($http->read_some, '', 'no more');
+            ok(!$http->{complete}, 'and the client can tell that it is cut');
+            ok($http->is_closed(5), 'the connection is closed at once');
+            $httpd->wait_log(qr/FPMP0064: .*the client got it cut/, 5, $from);
+            unlink $go;
+        }
+        my $http = http_connect(port => $httpd->port, timeout => 10);
+        $http->send_request(GET => '/x.php?do=pause');
+        $http->read_head;
+        is($http->read_some, 'begun', 'a pause longer than idle=');
+        is($http->read_some . ($http->{complete} ? 'whole' : 'cut'), 'cut', '... cuts the response');
+    };
+
+    subtest 'the error log' => sub {
+        my $from = $httpd->log_length;
+        is($get->('/x.php?do=stderr')->{body}, 'said', 'STDERR does not disturb the page');
+        my $log = $httpd->log_text($from);
+        like($log, qr/fpmpool:warn\].*FPMP0040: pool ours: PHP Warning:  one/, 'a warning is a warning');
+        like($log, qr/fpmpool:notice\].*FPMP0040: pool ours: PHP Notice:  two$/m, 'a notice a notice');
+        like($log, qr/fpmpool:error\].*FPMP0040: pool ours: PHP Fatal error:  three/, 'a fatal error an error');
+        like($log, qr/fpmpool:error\].*FPMP0040: pool ours: Stack trace:/, '... with what follows it');
+        $get->('/x.php?do=reason');
+        like($httpd->log_text($from), qr/FPMP0040: pool ours: the reason why/, 'the reason of an OVERLOADED too');
+    };
+
+    subtest 'kept connections' => sub {
+        my $count = sub { $get->("$_[0]?do=hello")->{body} };
+        my ($first, $second) = map { my ($n) = $count->('/x.php') =~ /(\d+)/; $n } 1, 2;
+        cmp_ok($second, '>', 1, 'are reused') unless $httpd->name =~ /prefork/;
+        is($count->('/brief/x.php'), 'request 1', 'not beyond keep=') and do {
+            my $old = $peer->log_length;
+            select undef, undef, undef, 0.1;
+            is($count->('/brief/x.php'), 'request 1', '... 100 ms later');
+        };
+        my $go = test_dir() . '/go';
+        for my $method (qw(GET POST)) {
+            my %body = $method eq 'POST' ? (body => 'p' x 3000) : ();
+            unlink $go;
+            is($get->("/x.php?do=once&go=$go")->{status}, 200, 'a server closes a kept connection');
+            write_file($go, '');
+            select undef, undef, undef, 0.05;
+            is($get->('/x.php?do=body', method => $method, %body)->{body} =~ /^(\d+)/ && $1, length($body{body} // ''), "$method goes to a fresh one, whole");
+        }
+        unlink $go;
+        is($get->('/fpm/x.php?do=hello')->{body}, 'request 1', 'php-fpm with reuse=on: the first');
+        like($get->('/fpm/x.php?do=body', method => 'POST', body => 'b')->{body}, qr/^1 /, 'a POST gets a connection of its own');
+        is($get->("/fpm/x.php?do=once&go=$go")->{status}, 200, 'one that will be closed') ;
+        write_file($go, '');
+        is($get->('/fpm/x.php?do=hello')->{status}, 200, '... a GET survives it');
+        unlink $go;
+    };
+
+    subtest 'request bodies' => sub {
+        my $big = join '', map { chr $_ % 253 } 1 .. 1_500_000;
+        my $sum = md5_hex($big);
+        is($get->('/x.php?do=body', method => 'POST', body => $big)->{body}, "1500000 $sum 1500000 none", 'a large one');
+        is($get->('/x.php?do=body', method => 'POST', body => [ unpack '(a50000)*', $big ])->{body}, "1500000 $sum none stream", 'without a length: our daemon reads it as a stream');
+        is($get->('/fpm/x.php?do=body', method => 'POST', body => [ unpack '(a50000)*', $big ])->{body}, "1500000 $sum 1500000 none", '... php-fpm gets its length');
+        is($get->('/x.php?do=body', method => 'POST', body => ['short'])->{body}, '5 ' . md5_hex('short') . ' 5 none', 'a short one without a length gets one');
+        is($get->('/buffer/x.php?do=body', method => 'POST', body => [ unpack '(a50000)*', $big ])->{body}, "1500000 $sum 1500000 none", 'FpmPoolBody buffer');
+        for my $path ('/x.php', '/stream/x.php') {
+            my $from = $peer->log_length;
+            my $http = http_connect(port => $httpd->port);
+            $http->send_request(POST => "$path?do=body", headers => [ 'Content-Length' => 5_000_000 ], no_body => 1);
+            $http->send_raw('x' x 300_000);
+            $peer->wait_log(qr/./, 5, 0);
+            $http->close;
+            $peer->wait_log(qr/the body was cut after/, 10, $from);
+            pass("$path: a client that dies in its body: the request is cut, not completed");
+        }
+        my $from = $peer->log_length;
+        my $http = http_connect(port => $httpd->port);
+        $http->send_request(POST => '/x.php?do=body', headers => [ 'Content-Length' => 5000 ], no_body => 1);
+        $http->send_raw('x' x 300);
+        $http->close;
+        $httpd->wait_log(qr/FPMP0020: .*\(300 bytes came\)/, 10) if $httpd->{log_level_info};
+        is($get->('/x.php?do=hello')->{status}, 200, 'a small one that is cut never reaches the server');
+        unlike($peer->log_text($from), qr/request body/, '...');
+        $http = http_connect(port => $httpd->port, timeout => 10);
+        $http->send_request(POST => '/stream/x.php?do=early', headers => [ 'Content-Length' => 5_000_000 ], no_body => 1);
+        $http->send_raw('x' x 1000);
+        my $head = $http->read_head;
+        is($head->{status} . $http->read_some, '413enough', 'an answer during the upload reaches the client at once');
+    };
+
+    subtest 'a client that goes away' => sub {
+        my $from = $peer->log_length;
+        my $http = http_connect(port => $httpd->port);
+        $http->send_request(GET => '/stream/x.php?do=silence');
+        $peer->wait_log(qr/request silence/, 5, $from);
+        $http->close;
+        $peer->wait_log(qr/the connection was closed/, 5, $from);
+        pass('the server hears of it while it works');
+        like($state->('/stream/x.php?do=silence'), qr/state=abort/, 'state abort');
+    };
+    return;
+}
+
+for my $mpm (qw(event worker prefork)) {
+    subtest $mpm => sub {
+        my ($peer, $fpm) = map { start_peer($_) } qw(ours fpm);
+        my $httpd = start_httpd(mpm => $mpm, docroot => $root, conf => $conf, log_level => 'warn fpmpool:debug');
+        $httpd->{log_level_info} = 1;
+        run_all($httpd, $peer);
+        if ($mpm ne 'prefork') {
+            my @failing = qw(overloaded nothing garbage bad_header lost lost_header reset short hello);
+            check_descriptors((children($httpd->pid))[0], sub {
+                for my $do (@failing, @failing, @failing) { http($httpd->url("/x.php?do=$do")) }
+            }, 'no descriptor is left over from failed requests');
+        }
+        $_->stop for $httpd, $peer, $fpm;
+    };
+}
+done_testing();

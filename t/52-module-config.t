@@ -1,0 +1,135 @@
+# What `httpd -t` says about mod_fpmpool's directives: each mistake with file, line and cure, and
+# nothing about what is right.
+
+use strict;
+use warnings;
+use File::Basename qw(dirname);
+use lib dirname(__FILE__) . '/lib';
+use FPMPool::Test;
+
+my $httpd   = $ENV{FPMPOOL_HTTPD} || '/usr/sbin/apache2';
+my $modules = $ENV{FPMPOOL_HTTPD_MODULES} || '/usr/lib/apache2/modules';
+my $module  = $ENV{FPMPOOL_TEST_MODULE} || build_path('lib/mod_fpmpool.so');
+my $dir     = test_dir();
+my $count   = 0;
+
+# Exit code and output of a test of that text; its first line is line 11 of the file.
+sub config_test {
+    my ($text) = @_;
+    my $file = write_file('httpd-' . ++$count . '.conf', <<"EOF_CONF" . $text);
+ServerRoot "$dir"
+DefaultRuntimeDir "$dir"
+PidFile "$dir/httpd.pid"
+ErrorLog "$dir/error.log"
+LoadModule mpm_event_module "$modules/mod_mpm_event.so"
+LoadModule authz_core_module "$modules/mod_authz_core.so"
+LoadModule fpmpool_module "$module"
+ServerName 127.0.0.1
+DocumentRoot "$dir"
+Listen 127.0.0.1:1
+EOF_CONF
+    my $pid = open(my $pipe, '-|') // die "fork: $!";
+    if (!$pid) {
+        open STDERR, '>&', \*STDOUT or die;
+        exec $httpd, '-t', '-f', $file or die;
+    }
+    my $output = do { local $/; <$pipe> } // '';
+    close $pipe;
+    return ($? >> 8, $output, basename_of($file));
+}
+sub basename_of { return (split m{/}, $_[0])[-1] }
+
+sub refused {
+    my ($text, $line, $pattern, $name) = @_;
+    my ($code, $output, $file) = config_test($text);
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    return subtest $name => sub {
+        isnt($code, 0, 'refused');
+        like($output, qr/line $line of \S*\Q$file\E|\Q$file\E:$line:/, "names file and line $line") or diag $output;
+        like($output, $pattern, 'says what and what to do') or diag $output;
+    };
+}
+
+sub accepted {
+    my ($text, $name) = @_;
+    my ($code, $output) = config_test($text);
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    return ok($code == 0 && $output =~ /\ASyntax OK\s*\z/, $name) || diag $output;
+}
+
+my $define = "<FpmPoolDefine a>\n    FpmPoolServer unix:/run/a.sock\n</FpmPoolDefine>\n";
+
+accepted($define . <<'EOF_CONF', 'every directive where it may be');
+<FpmPoolDefine "b.c-d_e">
+    FpmPoolServer tcp://127.0.0.1:9000 type=fpm reuse=on
+    FpmPoolTimeout connect=500ms first=30s idle=2min keep=0
+</FpmPoolDefine>
+<FpmPoolDefine six>
+    FpmPoolServer tcp://[::1]:9000 type=generic
+</FpmPoolDefine>
+FpmPoolSocketDir /run/fpmpool/
+FpmPool a
+FpmPoolTimeout first=10s
+FpmPoolRetryAfter 10
+FpmPoolCheckScript Off
+FpmPoolPassAuthorization Always
+FpmPoolBody buffer memory=128K
+FpmPoolFlush on
+FpmPoolMaxParams 1M
+FpmPoolMaxHeader 64K
+FpmPoolHandlerAlias application/x-httpd-php php-script
+<VirtualHost 127.0.0.1:1>
+    FpmPool b.c-d_e
+    <Directory "/">
+        FpmPool none
+        FpmPoolTimeout idle=5s
+    </Directory>
+    <Location "/x">
+        FpmPool six
+        FpmPoolBody stream
+    </Location>
+    <If "true">
+        FpmPool a
+        FpmPoolFlush off
+    </If>
+</VirtualHost>
+EOF_CONF
+
+subtest 'a pool without definition and without a socket' => sub {
+    my ($code, $output, $file) = config_test("FpmPoolSocketDir $dir\nFpmPool shpo\n");
+    is($code, 0, 'is no mistake: its daemon may start later');
+    like($output, qr/FPMP0001: \S*\Q$file\E:12: FpmPool shpo: .*no socket \Q$dir\E\/shpo\.sock yet/, '... but mentioned');
+};
+
+refused("${define}FpmPool a\n$define", 15, qr/pool "a" is already defined at \S+:11/, 'a pool defined twice');
+refused("<FpmPoolDefine a>\n</FpmPoolDefine>\n", 11, qr/pool "a" has no server: add FpmPoolServer/, 'a pool without a server');
+refused("<FpmPoolDefine a>\n    FpmPoolServer unix:/a\n    FpmPoolServer unix:/b\n</FpmPoolDefine>\n", 13, qr/a second FpmPoolServer in pool "a"/, 'a second server');
+refused("<FpmPoolDefine a>\n    FpmPoolServer unix:/" . 'x' x 107 . "\n</FpmPoolDefine>\n", 12, qr/has 108 bytes, a unix socket's can have 107: use a shorter/, 'a socket path that is too long');
+accepted("<FpmPoolDefine a>\n    FpmPoolServer unix:/" . 'x' x 106 . "\n</FpmPoolDefine>\n", 'one that is just short enough');
+refused("FpmPoolSocketDir /" . 'x' x 100 . "\nFpmPool long\n", 12, qr/FPMP0002: .*use a shorter directory.*FpmPoolSocketDir/, '... also one that is made of directory and name');
+refused("<VirtualHost 127.0.0.1:1>\nFpmPoolSocketDir /run\n</VirtualHost>\n", 12, qr/cannot occur within <VirtualHost>/, 'FpmPoolSocketDir in a virtual host');
+refused("<VirtualHost 127.0.0.1:1>\n$define</VirtualHost>\n", 12, qr/cannot occur within <VirtualHost>/, '<FpmPoolDefine> in a virtual host');
+refused("<FpmPoolDefine a>\n    FpmPoolServer /run/a.sock\n</FpmPoolDefine>\n", 12, qr{is neither unix:/path nor tcp://host:port}, 'an address without scheme');
+refused("<FpmPoolDefine a>\n    FpmPoolServer unix:run/a.sock\n</FpmPoolDefine>\n", 12, qr{does not begin with /}, 'a relative socket path');
+refused("<FpmPoolDefine a>\n    FpmPoolServer tcp://127.0.0.1\n</FpmPoolDefine>\n", 12, qr{is not tcp://host:port}, 'a TCP address without port');
+refused("<FpmPoolDefine a>\n    FpmPoolServer unix:/a type=php\n</FpmPoolDefine>\n", 12, qr/known are fpmpool, fpm, generic/, 'an unknown type');
+refused("<FpmPoolDefine a>\n    FpmPoolServer unix:/a weight=2\n</FpmPoolDefine>\n", 12, qr/"weight=2": known are/, 'an unknown option');
+refused("<FpmPoolDefine a>\n    FpmPoolServer unix:/a\n    FpmPoolFlush on\n</FpmPoolDefine>\n", 13, qr/FpmPoolFlush is not allowed in <FpmPoolDefine>/, 'another directive in a definition');
+refused("<FpmPoolDefine ../a>\n    FpmPoolServer unix:/a\n</FpmPoolDefine>\n", 11, qr/cannot be a pool's name/, 'a name that is a path');
+refused("<FpmPoolDefine a b>\n    FpmPoolServer unix:/a\n</FpmPoolDefine>\n", 11, qr/exactly one name/, 'two names');
+refused("FpmPoolServer unix:/a\n", 11, qr/only inside of <FpmPoolDefine NAME>/, 'a server outside of a definition');
+refused("FpmPool .hidden\n", 11, qr/cannot be a pool's name/, 'FpmPool with an invalid name');
+refused("FpmPoolSocketDir run\n", 11, qr{does not begin with /}, 'a relative socket directory');
+refused("FpmPoolTimeout first=0\n", 11, qr/must be longer than 0/, 'a time limit of 0');
+refused("FpmPoolTimeout total=1s\n", 11, qr/known are connect= first= idle= keep=/, 'an unknown time limit');
+refused("FpmPoolTimeout first=soon\n", 11, qr/is not a time/, 'a time that is none');
+refused("FpmPoolTimeout\n", 11, qr/needs one of/, 'no time limit at all');
+refused("FpmPoolRetryAfter soon\n", 11, qr/takes seconds/, 'FpmPoolRetryAfter');
+refused("FpmPoolRetryAfter 5K\n", 11, qr/takes seconds/, '... with a unit');
+refused("FpmPoolBody memory\n", 11, qr/is not auto, stream or buffer/, 'FpmPoolBody');
+refused("FpmPoolBody auto memory=1\n", 11, qr/not a size from 4096/, '... with too little memory');
+refused("FpmPoolFlush sometimes\n", 11, qr/is not auto, on or off/, 'FpmPoolFlush');
+refused("FpmPoolMaxParams 1G\n", 11, qr/not a size/, 'FpmPoolMaxParams');
+refused("FpmPoolMaxHeader -1\n", 11, qr/not a size/, 'FpmPoolMaxHeader');
+refused("FpmPoolPassAuthorization Maybe\n", 11, qr/is not Off, On or Always/, 'FpmPoolPassAuthorization');
+done_testing();
