@@ -15,7 +15,8 @@
 
 int fpmp_address_is_pool_name(const char *name)
 {
-    size_t length = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+    size_t length =
+        strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
     return length > 0 && length <= FPMP_POOL_NAME_MAX && name[length] == '\0' && name[0] != '.';
 }
 
@@ -60,8 +61,9 @@ static const char *set_host(fpmp_address *address, const char *text, apr_pool_t 
     char *host = NULL;
     char *scope = NULL;
     apr_port_t port = 0;
-    if (apr_parse_addr_port(&host, &scope, &port, text, pool) != APR_SUCCESS || !host || scope ||
-        !port) {
+    int is_good = apr_parse_addr_port(&host, &scope, &port, text, pool) == APR_SUCCESS && host &&
+                  !scope && port && (text[0] == '[' || !strchr(host, ':'));
+    if (!is_good) {
         return apr_psprintf(pool, "\"tcp://%s\" is not tcp://host:port (IPv6: tcp://[::1]:9000)",
                             text);
     }

@@ -284,7 +284,8 @@ static fpmp_body_fill next_small(fpmp_body *body, const uint8_t **bytes, apr_siz
     if (body->memory_used) {
         *bytes = start - WIRE_HEADER_SIZE;
         *length = body->memory_used + 2 * WIRE_HEADER_SIZE;
-        wire_header_write(start - WIRE_HEADER_SIZE, WIRE_STDIN, FPMP_REQUEST_ID, (uint16_t)body->memory_used, 0);
+        wire_header_write(start - WIRE_HEADER_SIZE, WIRE_STDIN, FPMP_REQUEST_ID,
+                          (uint16_t)body->memory_used, 0);
     }
     write_end(start + body->memory_used);
     body->is_end_sent = 1;

@@ -22,17 +22,17 @@ typedef enum fpmp_body_kind {
 typedef struct fpmp_body {
     request_rec *r;
     fpmp_body_kind kind;
-    apr_off_t length;        /* what is announced to the server, -1: unknown */
-    apr_off_t received;      /* from the client */
-    char *memory;            /* the first bytes */
+    apr_off_t length;   /* what is announced to the server, -1: unknown */
+    apr_off_t received; /* from the client */
+    char *memory;       /* the first bytes */
     apr_size_t memory_used;
     apr_size_t memory_size;
-    apr_file_t *file;        /* what memory could not take; NULL: nothing */
+    apr_file_t *file; /* what memory could not take; NULL: nothing */
     apr_off_t file_length;
-    int is_at_end;           /* the client sent all */
-    int status;              /* why reading failed: an HTTP status; 0: it did not */
+    int is_at_end; /* the client sent all */
+    int status;    /* why reading failed: an HTTP status; 0: it did not */
     apr_bucket_brigade *input;
-    uint8_t *chunk;          /* private to fill */
+    uint8_t *chunk; /* private to fill */
     apr_size_t memory_sent;
     apr_off_t file_sent;
     int is_end_sent;

@@ -134,9 +134,10 @@ static const char *set_time(cmd_parms *cmd, const char *word, const char *value,
                             fpmp_timeouts *timeouts)
 {
     apr_interval_time_t time = 0;
-    if (ap_timeout_parameter_parse(value, &time, "s") != APR_SUCCESS || time < 0 ||
-        time > apr_time_from_sec(86400)) {
-        return apr_psprintf(cmd->pool, "%s: \"%s\" is not a time from 0 to 86400s (1s, 500ms, 2min)",
+    if (!apr_isdigit(*value) || ap_timeout_parameter_parse(value, &time, "s") != APR_SUCCESS ||
+        time < 0 || time > apr_time_from_sec(86400)) {
+        return apr_psprintf(cmd->pool,
+                            "%s: \"%s\" is not a time from 0 to 86400s (1s, 500ms, 2min)",
                             cmd->directive->directive, word);
     }
     if (time == 0 && strncasecmp(word, "keep=", 5)) {
@@ -165,8 +166,8 @@ static const char *set_time(cmd_parms *cmd, const char *word, const char *value,
 static const char *read_timeouts(cmd_parms *cmd, const char *arguments, fpmp_timeouts *timeouts)
 {
     if (!*arguments) {
-        return apr_psprintf(cmd->pool, "%s needs one of connect= first= idle= keep=",
-                            cmd->directive->directive);
+        return apr_psprintf(
+            cmd->pool, "%s needs one of connect= first= idle= keep=", cmd->directive->directive);
     }
     while (*arguments) {
         const char *word = ap_getword_conf(cmd->pool, &arguments);
@@ -231,8 +232,8 @@ static const char *read_server(cmd_parms *cmd, const char *arguments, fpmp_pool 
                 return "FpmPoolServer: reuse= is on or off";
             }
         } else {
-            return apr_psprintf(cmd->pool, "FpmPoolServer: \"%s\": known are type= and reuse=",
-                                word);
+            return apr_psprintf(cmd->pool,
+                                "FpmPoolServer: \"%s\": known are type= and reuse=", word);
         }
     }
     pool->server.reuses = reuses >= 0 ? reuses : pool->server.type == FPMP_TYPE_FPMPOOL;
@@ -288,8 +289,9 @@ static const char *define_pool(cmd_parms *cmd, void *dir_conf, const char *argum
     fpmp_global *global = fpmp_conf_global(cmd->server);
     const fpmp_pool *earlier = apr_hash_get(global->pools, name, APR_HASH_KEY_STRING);
     if (earlier) {
-        return apr_psprintf(cmd->pool, "pool \"%s\" is already defined at %s:%d: remove one of both",
-                            name, earlier->file, earlier->line);
+        return apr_psprintf(cmd->pool,
+                            "pool \"%s\" is already defined at %s:%d: remove one of both", name,
+                            earlier->file, earlier->line);
     }
     fpmp_pool *pool = apr_pcalloc(cmd->pool, sizeof(*pool));
     pool->name = name;
@@ -444,8 +446,7 @@ static const char *set_max_params(cmd_parms *cmd, void *dir_conf, const char *te
 {
     fpmp_dir_conf *conf = dir_conf;
     conf->max_params_set = 1;
-    const char *wrong =
-        read_size(cmd->pool, text, 4 * KIBIBYTE, 64 * MEBIBYTE, &conf->max_params);
+    const char *wrong = read_size(cmd->pool, text, 4 * KIBIBYTE, 64 * MEBIBYTE, &conf->max_params);
     return wrong ? apr_pstrcat(cmd->pool, "FpmPoolMaxParams: ", wrong, NULL) : NULL;
 }
 
@@ -453,8 +454,7 @@ static const char *set_max_header(cmd_parms *cmd, void *dir_conf, const char *te
 {
     fpmp_dir_conf *conf = dir_conf;
     conf->max_header_set = 1;
-    const char *wrong =
-        read_size(cmd->pool, text, 1 * KIBIBYTE, 64 * MEBIBYTE, &conf->max_header);
+    const char *wrong = read_size(cmd->pool, text, 1 * KIBIBYTE, 64 * MEBIBYTE, &conf->max_header);
     return wrong ? apr_pstrcat(cmd->pool, "FpmPoolMaxHeader: ", wrong, NULL) : NULL;
 }
 

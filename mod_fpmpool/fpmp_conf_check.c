@@ -25,10 +25,11 @@ static void mention_missing(const fpmp_pool *pool, server_rec *main, apr_pool_t 
     apr_finfo_t info;
     if (is_config_test() &&
         apr_stat(&info, pool->server.address.path, APR_FINFO_TYPE, ptemp) != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, main,
-                     "FPMP0001: %s:%d: FpmPool %s: there is no <FpmPoolDefine %s>, and no socket %s "
-                     "yet: start that pool, or correct the name",
-                     pool->file, pool->line, pool->name, pool->name, pool->server.address.path);
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, main,
+            "FPMP0001: %s:%d: FpmPool %s: there is no <FpmPoolDefine %s>, and no socket %s "
+            "yet: start that pool, or correct the name",
+            pool->file, pool->line, pool->name, pool->name, pool->server.address.path);
     }
 }
 
@@ -73,8 +74,7 @@ int fpmp_conf_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
     int is_good = 1;
     (void)plog;
     for (server_rec *server = main; server; server = server->next) {
-        const fpmp_server_conf *conf =
-            ap_get_module_config(server->module_config, &fpmpool_module);
+        const fpmp_server_conf *conf = ap_get_module_config(server->module_config, &fpmpool_module);
         for (int i = 0; i < conf->uses->nelts; i++) {
             const fpmp_use *use = &APR_ARRAY_IDX(conf->uses, i, const fpmp_use);
             if (!apr_hash_get(global->pools, use->name, APR_HASH_KEY_STRING)) {

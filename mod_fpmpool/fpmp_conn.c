@@ -1,4 +1,5 @@
-/* fpmp_conn.c - connections to FastCGI servers: opening them with a deadline, and keeping idle ones.
+/* fpmp_conn.c - connections to FastCGI servers: opening them with a deadline, and keeping idle
+ * ones.
  *
  * Owns the table of one httpd child. Runs in any thread of the child. Must not log and must not
  * know requests; never holds its lock over a system call that can block.

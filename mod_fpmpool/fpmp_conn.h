@@ -1,4 +1,5 @@
-/* fpmp_conn.h - connections to FastCGI servers: opening them with a deadline, and keeping idle ones.
+/* fpmp_conn.h - connections to FastCGI servers: opening them with a deadline, and keeping idle
+ * ones.
  *
  * Each httpd child has one table. Kept connections are reused last-in first-out, so that few stay
  * hot and the rest grow old and are closed. All functions may be called by any thread of the child,
@@ -16,10 +17,10 @@ typedef struct fpmp_connections fpmp_connections;
 
 /* A connection belongs to whoever took or opened it until keep or discard. */
 typedef struct fpmp_conn {
-    int fd;                 /* CLOEXEC; use MSG_DONTWAIT: whether it blocks is not defined */
+    int fd; /* CLOEXEC; use MSG_DONTWAIT: whether it blocks is not defined */
     const fpmp_server *server;
-    unsigned served;        /* requests that it has answered; 0: fresh */
-    apr_time_t kept_since;  /* private: */
+    unsigned served;       /* requests that it has answered; 0: fresh */
+    apr_time_t kept_since; /* private: */
     struct fpmp_conn *newer;
     struct fpmp_conn *older;
 } fpmp_conn;

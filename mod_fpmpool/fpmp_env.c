@@ -1,7 +1,7 @@
 /* fpmp_env.c - a request's environment, encoded in one pass straight into FastCGI bytes.
  *
- * Runs in an httpd child for each request. Owns the rules which variables a script may see. Must not
- * drop anything silently: what does not fit is a refused request.
+ * Runs in an httpd child for each request. Owns the rules which variables a script may see. Must
+ * not drop anything silently: what does not fit is a refused request.
  */
 #include "fpmp_env.h"
 
@@ -127,10 +127,11 @@ static int is_reserved(const char *name)
 
 static void warn_reserved(const encoder *to, const char *name)
 {
-    ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, to->r,
-                  "FPMP0010: pool %s: the variable %s is reserved and was not passed on: remove the "
-                  "SetEnv or RewriteRule that sets it (settings belong into the pool's file)",
-                  to->pool->name, name);
+    ap_log_rerror(
+        APLOG_MARK, APLOG_WARNING, 0, to->r,
+        "FPMP0010: pool %s: the variable %s is reserved and was not passed on: remove the "
+        "SetEnv or RewriteRule that sets it (settings belong into the pool's file)",
+        to->pool->name, name);
 }
 
 /* httpd's own search paths are none of a script's business, unless PassEnv or SetEnv named them:

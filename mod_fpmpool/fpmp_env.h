@@ -15,8 +15,8 @@ typedef struct fpmp_env_facts {
 } fpmp_env_facts;
 
 /* Fills r->subprocess_env with the CGI variables and encodes it for that server: *head is
- * BEGIN_REQUEST, PARAMS and the empty PARAMS record, in memory of r->pool. Returns OK, or the HTTP status for a request whose parameters are larger than
- * FpmPoolMaxParams (logged). */
+ * BEGIN_REQUEST, PARAMS and the empty PARAMS record, in memory of r->pool. Returns OK, or the HTTP
+ * status for a request whose parameters are larger than FpmPoolMaxParams (logged). */
 int fpmp_env_encode(request_rec *r, const fpmp_dir_conf *conf, const fpmp_pool *pool,
                     const fpmp_server *server, const fpmp_env_facts *facts, struct iovec *head);
 

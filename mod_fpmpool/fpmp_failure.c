@@ -42,8 +42,9 @@ static const fpmp_failure failures[] = {
 
 const fpmp_failure *fpmp_failure_find(fpmp_relay_result result)
 {
-    static const fpmp_failure other = {FPMP_RELAY_LOST, HTTP_BAD_GATEWAY, APLOG_ERR, "lost",
-                                       "FPMP0071", "the request could not be completed"};
+    static const fpmp_failure other = {FPMP_RELAY_LOST, HTTP_BAD_GATEWAY,
+                                       APLOG_ERR,       "lost",
+                                       "FPMP0071",      "the request could not be completed"};
     for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
         if (failures[i].result == result) {
             return &failures[i];
@@ -113,10 +114,11 @@ void fpmp_failure_log_connect(request_rec *r, const fpmp_pool *pool, const fpmp_
     int level = is_full ? APLOG_WARNING : APLOG_ERR;
     level = is_worth ? level : APLOG_DEBUG;
     if (is_full) {
-        ap_log_rerror(APLOG_MARK, level, 0, r,
-                      "FPMP0072: pool %s: the listen queue of %s is full: raise pm.max_children (or "
-                      "listen.backlog), or find what makes its requests slow%s",
-                      pool->name, server->address.label, describe_suppressed(r->pool, suppressed));
+        ap_log_rerror(
+            APLOG_MARK, level, 0, r,
+            "FPMP0072: pool %s: the listen queue of %s is full: raise pm.max_children (or "
+            "listen.backlog), or find what makes its requests slow%s",
+            pool->name, server->address.label, describe_suppressed(r->pool, suppressed));
     } else {
         ap_log_rerror(APLOG_MARK, level, error, r, "FPMP0073: pool %s: cannot connect to %s: %s%s",
                       pool->name, server->address.label, advise(error, server),

@@ -143,8 +143,7 @@ static int open_connection(fpmp_task *task)
         return OK;
     }
     unsigned suppressed = 0;
-    int is_worth =
-        fpmp_conn_note_failure(task->connections, task->server, before, &suppressed);
+    int is_worth = fpmp_conn_note_failure(task->connections, task->server, before, &suppressed);
     fpmp_failure_log_connect(task->r, task->pool, task->server, error, is_worth, suppressed);
     return refuse(task, HTTP_SERVICE_UNAVAILABLE, APR_STATUS_IS_TIMEUP(error) ? "full" : "down");
 }
@@ -333,8 +332,8 @@ static int fail(fpmp_task *task, fpmp_relay_result result)
     int is_worth = 1;
     unsigned suppressed = 0;
     if (result == FPMP_RELAY_OVERLOADED) {
-        is_worth = fpmp_conn_note_failure(task->connections, task->server, apr_time_now(),
-                                          &suppressed);
+        is_worth =
+            fpmp_conn_note_failure(task->connections, task->server, apr_time_now(), &suppressed);
     }
     int was_passed = relay->response.is_passed;
     if (was_passed) {
@@ -392,7 +391,8 @@ int fpmp_handler_run(request_rec *r)
     task.connections = global->connections;
     if (!task.pool || !task.connections) {
         ap_log_rerror(APLOG_MARK, APLOG_CRIT, 0, r,
-                      "FPMP0059: pool %s was not set up in this process: restart httpd", conf->pool);
+                      "FPMP0059: pool %s was not set up in this process: restart httpd",
+                      conf->pool);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     task.server = fpmp_select_server(task.pool);

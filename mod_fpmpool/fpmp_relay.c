@@ -1,8 +1,8 @@
 /* fpmp_relay.c - one request on one connection: bytes out, bytes in, until its end.
  *
  * Runs in an httpd child for each attempt of a request. A loop of three steps: send what can be
- * sent, wait for the server and the client, receive. Small requests cost writev, poll and read. Must
- * not block on anything but poll and httpd's own output; logs nothing itself.
+ * sent, wait for the server and the client, receive. Small requests cost writev, poll and read.
+ * Must not block on anything but poll and httpd's own output; logs nothing itself.
  */
 #include "fpmp_relay.h"
 
@@ -15,9 +15,9 @@
 #include <sys/socket.h>
 
 #define GOING           ((fpmp_relay_result)-1)
-#define DRY_WAIT        1  /* ms that a server may pause within a page before it is flushed */
+#define DRY_WAIT        1   /* ms that a server may pause within a page before it is flushed */
 #define TICK            500 /* ms between looks at an HTTP/2 stream that cannot be polled */
-#define BLIND_TICK      20 /* ms between reads of a body that cannot be polled */
+#define BLIND_TICK      20  /* ms between reads of a body that cannot be polled */
 #define FALSE_WAKES_MAX 8
 #define DISCARD_MOST    (1024 * 1024)
 #define STREAM_LIMIT    (1024 * 1024) /* of management records that nobody asked for */

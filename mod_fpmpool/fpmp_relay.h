@@ -11,20 +11,20 @@
 #include <sys/uio.h>
 
 typedef enum fpmp_relay_result {
-    FPMP_RELAY_DONE,         /* the answer is complete; its last part is not passed yet */
-    FPMP_RELAY_STALE,        /* not taken: the kept connection was closed before it was read */
-    FPMP_RELAY_OVERLOADED,   /* not taken: the server said so */
-    FPMP_RELAY_CANT_MPX,     /* END_REQUEST with these protocol statuses */
+    FPMP_RELAY_DONE,       /* the answer is complete; its last part is not passed yet */
+    FPMP_RELAY_STALE,      /* not taken: the kept connection was closed before it was read */
+    FPMP_RELAY_OVERLOADED, /* not taken: the server said so */
+    FPMP_RELAY_CANT_MPX,   /* END_REQUEST with these protocol statuses */
     FPMP_RELAY_UNKNOWN_ROLE,
-    FPMP_RELAY_TIMEOUT,      /* nothing came for too long */
-    FPMP_RELAY_LOST,         /* the connection ended before the answer did */
-    FPMP_RELAY_NO_ANSWER,    /* END_REQUEST without any header */
-    FPMP_RELAY_BAD_HEADER,   /* response.detail */
+    FPMP_RELAY_TIMEOUT,    /* nothing came for too long */
+    FPMP_RELAY_LOST,       /* the connection ended before the answer did */
+    FPMP_RELAY_NO_ANSWER,  /* END_REQUEST without any header */
+    FPMP_RELAY_BAD_HEADER, /* response.detail */
     FPMP_RELAY_LARGE_HEADER,
-    FPMP_RELAY_SHORT,        /* END_REQUEST before the promised Content-Length */
-    FPMP_RELAY_PROTOCOL,     /* not FastCGI: protocol_error */
+    FPMP_RELAY_SHORT,    /* END_REQUEST before the promised Content-Length */
+    FPMP_RELAY_PROTOCOL, /* not FastCGI: protocol_error */
     FPMP_RELAY_CLIENT_GONE,
-    FPMP_RELAY_CLIENT_BODY   /* body->status */
+    FPMP_RELAY_CLIENT_BODY /* body->status */
 } fpmp_relay_result;
 
 /* Lives in r->pool. The caller zeroes it and fills the first group. */
@@ -39,11 +39,11 @@ typedef struct fpmp_relay {
     int may_be_stale; /* a kept connection: losing it without a byte means "not taken" */
 
     /* what came of it */
-    int is_clean;                /* the connection stands between two requests */
-    apr_status_t error;          /* of FPMP_RELAY_LOST */
+    int is_clean;       /* the connection stands between two requests */
+    apr_status_t error; /* of FPMP_RELAY_LOST */
     wire_error protocol_error;
     uint32_t app_status;
-    apr_time_t first_byte;       /* 0: none came */
+    apr_time_t first_byte; /* 0: none came */
     fpmp_response response;
 
     /* private */
@@ -52,7 +52,7 @@ typedef struct fpmp_relay {
     struct iovec out[2]; /* not yet written: out[out_at .. out_count-1] */
     int out_at;
     int out_count;
-    int client;        /* descriptor of the client's connection, -1: none to poll */
+    int client; /* descriptor of the client's connection, -1: none to poll */
     int waits_for_client;
     int is_send_broken;
     int is_readable;

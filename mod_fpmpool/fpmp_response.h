@@ -23,22 +23,22 @@ typedef struct fpmp_response {
     request_rec *r;
     const fpmp_dir_conf *conf;
     const fpmp_pool *pool;
-    int has_header;        /* the header block is complete and applied */
-    int is_passed;         /* something went to the client: it cannot be taken back */
-    int is_discarding;     /* the body is not wanted (HEAD, 304, redirect) */
-    int status;            /* what the handler shall return instead of an answer; OK: none */
-    const char *redirect;  /* internal redirect to make instead of an answer, or NULL */
-    const char *detail;    /* of a bad header: its first bytes, escaped */
-    apr_off_t left;        /* bytes that Content-Length still promises; -1: none given */
-    apr_off_t surplus;     /* bytes beyond it */
-    int is_dirty;          /* has header or data that the client has not seen */
+    int has_header;       /* the header block is complete and applied */
+    int is_passed;        /* something went to the client: it cannot be taken back */
+    int is_discarding;    /* the body is not wanted (HEAD, 304, redirect) */
+    int status;           /* what the handler shall return instead of an answer; OK: none */
+    const char *redirect; /* internal redirect to make instead of an answer, or NULL */
+    const char *detail;   /* of a bad header: its first bytes, escaped */
+    apr_off_t left;       /* bytes that Content-Length still promises; -1: none given */
+    apr_off_t surplus;    /* bytes beyond it */
+    int is_dirty;         /* has header or data that the client has not seen */
     /* private: */
-    char *block;           /* where the next bytes are received */
+    char *block; /* where the next bytes are received */
     apr_bucket *block_owner;
     apr_size_t block_used;
     apr_bucket_brigade *held;
     apr_size_t held_length;
-    char *header;          /* a header block that came in pieces */
+    char *header; /* a header block that came in pieces */
     apr_size_t header_used;
     apr_size_t header_size;
     apr_size_t header_searched;

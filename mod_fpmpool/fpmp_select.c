@@ -17,14 +17,8 @@ const fpmp_server *fpmp_select_server(const fpmp_pool *pool)
 fpmp_timeouts fpmp_select_timeouts(const fpmp_timeouts *section, const fpmp_pool *pool,
                                    const fpmp_timeouts *server)
 {
-    fpmp_timeouts result = {FPMP_CONNECT_DEFAULT,
-                            FPMP_FIRST_DEFAULT,
-                            FPMP_IDLE_DEFAULT,
-                            FPMP_KEEP_DEFAULT,
-                            1,
-                            1,
-                            1,
-                            1};
+    fpmp_timeouts result = {
+        FPMP_CONNECT_DEFAULT, FPMP_FIRST_DEFAULT, FPMP_IDLE_DEFAULT, FPMP_KEEP_DEFAULT, 1, 1, 1, 1};
     fpmp_pool_overlay(&result, server);
     fpmp_pool_overlay(&result, &pool->timeouts);
     fpmp_pool_overlay(&result, section);

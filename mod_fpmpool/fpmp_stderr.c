@@ -1,7 +1,7 @@
 /* fpmp_stderr.c - what a server writes to STDERR, as lines of httpd's error log.
  *
- * Runs in an httpd child. Owns one unfinished line per request. Loses nothing: long lines are split;
- * must not let a script forge log lines (httpd escapes what it logs).
+ * Runs in an httpd child. Owns one unfinished line per request. Loses nothing: long lines are
+ * split; must not let a script forge log lines (httpd escapes what it logs).
  */
 #include "fpmp_stderr.h"
 

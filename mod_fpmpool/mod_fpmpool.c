@@ -24,5 +24,5 @@ static void register_hooks(apr_pool_t *pool)
 
 /* The only symbol that leaves the shared object. */
 __attribute__((visibility("default"))) module AP_MODULE_DECLARE_DATA fpmpool_module = {
-    STANDARD20_MODULE_STUFF, fpmp_conf_dir_create,   fpmp_conf_dir_merge,  fpmp_conf_server_create,
-    fpmp_conf_server_merge,  fpmp_conf_directives, register_hooks, AP_MODULE_FLAG_NONE};
+    STANDARD20_MODULE_STUFF, fpmp_conf_dir_create, fpmp_conf_dir_merge, fpmp_conf_server_create,
+    fpmp_conf_server_merge,  fpmp_conf_directives, register_hooks,      AP_MODULE_FLAG_NONE};

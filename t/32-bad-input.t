@@ -15,6 +15,7 @@ my $root = site('www',
     'hello.php' => '<?php echo "hello";',
     'body.php'  => '<?php $b = file_get_contents("php://input"); echo strlen($b), " ", substr($b, 0, 20);',
     'evil.php'  => "<?php file_put_contents('$data/evil', 'ran'); echo 'evil';",
+    'evil.txt'  => "<?php file_put_contents('$data/evil', 'ran'); echo 'evil';",
     'large.php' => '<?php $s = str_repeat("x", 65536); for ($i = 0; $i < 512; $i++) echo $s;',
 );
 my $seed = $ENV{FPMPOOL_TEST_SEED} || 20261123;
@@ -179,8 +180,10 @@ subtest 'management records and roles' => sub {
     is("$record->{type} $record->{id} " . ord $record->{content}, '11 0 99', 'an unknown management record: UNKNOWN_TYPE');
     is($client->request(script => "$root/hello.php")->{body}, 'hello', '... a request on the same connection');
     $client->send_bytes(record(77, 0, ''));
-    is($client->read_record(5)->{type}, 11, '... again on the kept connection');
-    is($client->request(script => "$root/hello.php")->{body}, 'hello', '... and a request');
+    is(eval { $client->read_record(5)->{type} } // $@, 11, '... again on the kept connection');
+    serves('... which holds no worker then');
+    is(eval { $client->request(script => "$root/hello.php", timeout => 5)->{body} } // $@, 'hello', '... and a request');
+    $client->close;
 
     for my $role (0, 4, 65535) {
         $client = send_bytes(request(role => $role));
@@ -226,14 +229,14 @@ subtest 'PARAMS that are wrong or too many' => sub {
         'empty names'                     => record('PARAMS', 1, "\0\0" x 1000) . record('PARAMS', 1, ''),
         'no pair'                         => record('PARAMS', 1, ''),
         'a hundred thousand pairs'        => params_records(1, [ map { [ "N$_", $_ ] } 1 .. 100_000 ]),
-        'NUL in name and script'          => params_records(1, params(params => { "A\0B" => "c\0d", SCRIPT_FILENAME => "$root/evil.php\0.txt" })),
+        'NUL in name and script'          => params_records(1, params(params => { "A\0B" => "c\0d", SCRIPT_FILENAME => "$root/evil.txt\0.php" })),
     );
     for my $name (sort keys %case) {
         my $client = send_bytes(begin_record(1) . $case{$name} . stdin_records(1, ''));
         $client->end_of_writing;
         ends($client, $name);
     }
-    ok(!-e "$data/evil", 'no script name was cut at a NUL');
+    ok(!-e "$data/evil", 'what is checked is what is opened');
     my $memory = sub { my $sum = 0; for ($pool, $daemon->worker_pids) { read_file("/proc/$_/status") =~ /^VmRSS:\s+(\d+)/m and $sum += $1 } $sum };
     my $before = $memory->();
     my $client = php_connect($daemon);

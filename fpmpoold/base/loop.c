@@ -316,6 +316,12 @@ apr_status_t fpd_loop_watch_signals(fpd_loop *loop, const sigset_t *set,
     if (sigprocmask(SIG_BLOCK, set, NULL) != 0) {
         return errno;
     }
+    /* a signal that our parent left ignored would never arrive */
+    for (int number = 1; number < NSIG; number++) {
+        if (sigismember(set, number) == 1) {
+            (void)signal(number, SIG_DFL);
+        }
+    }
     loop->signal_callback = callback;
     loop->signal_context = context;
     loop->signal_fd = signalfd(-1, set, SFD_NONBLOCK | SFD_CLOEXEC);

@@ -17,10 +17,36 @@
 #define LINES_PER_SECOND 2000
 #define READS_PER_CALL   64
 
-apr_status_t fpd_logs_open_file(int *fd, const char *path)
+static int open_pool_log(const fpd_plan_pool *plan, const char *what, const char *path)
 {
-    *fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
-    return *fd >= 0 ? APR_SUCCESS : errno;
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+
+    if (fd < 0) {
+        fpd_log_errno(FPD_LOG_ERROR, errno, "[pool %s] unable to re-opened %s log file '%s'",
+                      plan->name, what, path);
+    }
+    return fd;
+}
+
+int fpd_logs_open_pair(fpd_logs_pair *logs, const fpd_plan_pool *plan)
+{
+    int wants_slow_log = plan->slowlog != NULL && plan->request_slowlog_timeout > 0;
+
+    logs->access_log =
+        plan->access_log != NULL ? open_pool_log(plan, "access", plan->access_log) : -1;
+    logs->slow_log = wants_slow_log ? open_pool_log(plan, "slow", plan->slowlog) : -1;
+    return (plan->access_log == NULL || logs->access_log >= 0) &&
+           (!wants_slow_log || logs->slow_log >= 0);
+}
+
+void fpd_logs_close_pair(fpd_logs_pair *logs)
+{
+    if (logs->access_log >= 0) {
+        close(logs->access_log);
+    }
+    if (logs->slow_log >= 0) {
+        close(logs->slow_log);
+    }
 }
 
 static apr_status_t open_error_log(fpd_logs *logs)

@@ -22,9 +22,16 @@ void fpd_logs_settle(const fpd_logs *logs);
 /* SIGUSR1. */
 apr_status_t fpd_logs_reopen(fpd_logs *logs);
 
-/* A log file of a pool, opened as the master: 0600, append, no symlink as last part. *fd is the
- * caller's. */
-apr_status_t fpd_logs_open_file(int *fd, const char *path);
+/* The log files of a pool; -1: it has none, or it could not be opened. */
+typedef struct fpd_logs_pair {
+    int access_log;
+    int slow_log;
+} fpd_logs_pair;
+
+/* Opens them as the master: 0600, append, no symlink as last part. Logs failures; returns 1 when
+ * all that the plan names are open. Close with fpd_logs_close_pair. */
+int fpd_logs_open_pair(fpd_logs_pair *logs, const fpd_plan_pool *plan);
+void fpd_logs_close_pair(fpd_logs_pair *logs);
 
 /* Logs the findings of a configuration load (array of fpd_conf_message). */
 void fpd_logs_say(const apr_array_header_t *messages);

@@ -160,7 +160,7 @@ static void end_daemon(master *self, master_state state)
     self->state = state;
     fpd_log(FPD_LOG_NOTICE, state == TERMINATING ? "Terminating ..." : "Finishing ...");
     fpd_pools_finish(self->pools, state == FINISHING, self->conf->global.process_control_timeout);
-    if (fpd_pools_count_children(self->pools) == 0) {
+    if (fpd_pools_count(self->pools).children == 0) {
         fpd_loop_stop(self->loop);
     }
 }
@@ -189,7 +189,7 @@ static void reap(master *self)
             fpd_log(FPD_LOG_DEBUG, "orphan %d of an earlier pool process ended", (int)pid);
         }
     }
-    if (self->state >= FINISHING && fpd_pools_count_children(self->pools) == 0) {
+    if (self->state >= FINISHING && fpd_pools_count(self->pools).children == 0) {
         fpd_loop_stop(self->loop);
     }
 }
@@ -241,16 +241,16 @@ static void check_start(void *context)
 {
     master *self = context;
 
-    if (self->state != STARTING || fpd_pools_count_starting(self->pools) > 0) {
+    if (self->state != STARTING || fpd_pools_count(self->pools).starting > 0) {
         return;
     }
-    if (fpd_pools_count_serving(self->pools) == 0) {
+    if (fpd_pools_count(self->pools).serving == 0) {
         fpd_log(FPD_LOG_ALERT, "no pool can serve: see the errors above");
         self->exit_code = FPD_EXIT_CONFIG;
         self->state = TERMINATING;
         fpd_daemon_report(&self->verdict_fd, 0);
         fpd_pools_finish(self->pools, 0, 0);
-        if (fpd_pools_count_children(self->pools) == 0) {
+        if (fpd_pools_count(self->pools).children == 0) {
             fpd_loop_stop(self->loop);
         }
         return;

@@ -546,32 +546,13 @@ void fpd_pools_unlink_all(fpd_pools *pools)
 
 static int reopen_logs(pool_record *record)
 {
-    const fpd_plan_pool *plan = record->plan;
-    int access_log = -1;
-    int slow_log = -1;
-    int is_good = 1;
+    fpd_logs_pair logs;
+    int is_good = fpd_logs_open_pair(&logs, record->plan);
 
-    if (plan->access_log != NULL &&
-        fpd_logs_open_file(&access_log, plan->access_log) != APR_SUCCESS) {
-        fpd_log_errno(FPD_LOG_ERROR, errno, "[pool %s] unable to re-opened access log file '%s'",
-                      record->name, plan->access_log);
-        is_good = 0;
+    if (record->current != NULL && (logs.access_log >= 0 || logs.slow_log >= 0)) {
+        fpd_children_tell_logs(record->current, logs.access_log, logs.slow_log);
     }
-    if (plan->slowlog != NULL && plan->request_slowlog_timeout > 0 &&
-        fpd_logs_open_file(&slow_log, plan->slowlog) != APR_SUCCESS) {
-        fpd_log_errno(FPD_LOG_ERROR, errno, "[pool %s] unable to re-opened slow log file '%s'",
-                      record->name, plan->slowlog);
-        is_good = 0;
-    }
-    if (record->current != NULL && (access_log >= 0 || slow_log >= 0)) {
-        fpd_children_tell_logs(record->current, access_log, slow_log);
-    }
-    if (access_log >= 0) {
-        close(access_log);
-    }
-    if (slow_log >= 0) {
-        close(slow_log);
-    }
+    fpd_logs_close_pair(&logs);
     return is_good;
 }
 
@@ -593,31 +574,15 @@ int fpd_pools_reopen_logs(fpd_pools *pools, int *has_failed)
     return count > 0;
 }
 
-unsigned fpd_pools_count_children(const fpd_pools *pools)
+fpd_pools_counts fpd_pools_count(const fpd_pools *pools)
 {
-    return apr_hash_count(pools->children);
-}
-
-unsigned fpd_pools_count_starting(const fpd_pools *pools)
-{
-    unsigned count = 0;
+    fpd_pools_counts counts = {.children = apr_hash_count(pools->children)};
 
     for (apr_hash_index_t *i = apr_hash_first(NULL, pools->records); i != NULL;
          i = apr_hash_next(i)) {
         const pool_record *record = apr_hash_this_val(i);
-        count += !record->is_settled;
+        counts.starting += !record->is_settled;
+        counts.serving += record->reason[0] == '\0';
     }
-    return count;
-}
-
-unsigned fpd_pools_count_serving(const fpd_pools *pools)
-{
-    unsigned count = 0;
-
-    for (apr_hash_index_t *i = apr_hash_first(NULL, pools->records); i != NULL;
-         i = apr_hash_next(i)) {
-        const pool_record *record = apr_hash_this_val(i);
-        count += record->reason[0] == '\0';
-    }
-    return count;
+    return counts;
 }

@@ -47,8 +47,12 @@ void fpd_pools_unlink_all(fpd_pools *pools);
  * log; *has_failed is set when one could not be opened. */
 int fpd_pools_reopen_logs(fpd_pools *pools, int *has_failed);
 
-unsigned fpd_pools_count_children(const fpd_pools *pools); /* processes alive */
-unsigned fpd_pools_count_starting(const fpd_pools *pools); /* pools not yet ready nor failed */
-unsigned fpd_pools_count_serving(const fpd_pools *pools);  /* pools that are, or may become, able */
+typedef struct fpd_pools_counts {
+    unsigned children; /* interpreter hosts alive */
+    unsigned starting; /* pools neither ready nor failed yet */
+    unsigned serving;  /* pools that are, or may become, able */
+} fpd_pools_counts;
+
+fpd_pools_counts fpd_pools_count(const fpd_pools *pools);
 
 #endif

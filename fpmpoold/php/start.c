@@ -114,6 +114,8 @@ static int register_extensions(void)
     int result = start.register_extensions();
 
     hide_extension("pcntl");
+    /* PHP gives chroot() to command lines and to embed only. */
+    zend_hash_str_del(CG(function_table), ZEND_STRL("chroot"));
     fpd_ini_add_disabled(start.plan);
     return result;
 }

@@ -478,8 +478,8 @@ static void answer_for(fpd_child *child, fpd_connection *connection, uint64_t wo
     fpd_slot_view view;
     char cause[768];
 
-    if (request_id == 0 && FPD_SLOT_WORD(connection->claimed_word, FPD_SLOT_RUNNING) == word) {
-        request_id = connection->request_id; /* it died before it had read what we had seen */
+    if (FPD_SLOT_WORD(connection->claimed_word, FPD_SLOT_RUNNING) == word) {
+        request_id = connection->request_id; /* the request that was assigned: what we saw counts */
     }
     if (request_id == 0 || request_id > UINT16_MAX) {
         fpd_connections_linger(connection);

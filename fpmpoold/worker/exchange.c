@@ -493,6 +493,11 @@ static fpd_return_kind refuse(fpd_exchange *exchange, fpd_request_head head)
     fpd_return_kind kind = FPD_RETURN_CLOSE;
 
     switch (head) {
+    case FPD_HEAD_NONE:
+        if (fpd_response_flush(&exchange->response)) {
+            kind = FPD_RETURN_KEEP;
+        }
+        break;
     case FPD_HEAD_CUT:
         if (exchange->request.has_begun) {
             kind = answer_cut(exchange);

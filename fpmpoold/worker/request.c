@@ -269,6 +269,13 @@ static fpd_request_head head_without_bytes(fill_result result, const fpd_request
                                                                      : FPD_HEAD_CLOSED;
 }
 
+/* Whole records and no request among them: nothing to hold a worker for. */
+static int is_between_requests(const fpd_request *request)
+{
+    return !request->has_begun && request->start == request->end &&
+           wire_decoder_is_clean(&request->decoder);
+}
+
 fpd_request_head fpd_request_read_head(fpd_request *request)
 {
     int64_t deadline = 0;
@@ -282,6 +289,8 @@ fpd_request_head fpd_request_read_head(fpd_request *request)
         case WIRE_EVENT_MORE:
             if (deadline == 0) {
                 deadline = fpd_monotonic_now() + request->timeout;
+            } else if (is_between_requests(request)) {
+                return FPD_HEAD_NONE;
             }
             result = fill(request, deadline);
             if (result != FILL_MORE) {

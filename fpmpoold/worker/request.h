@@ -15,6 +15,7 @@
 
 typedef enum fpd_request_head {
     FPD_HEAD_READY,
+    FPD_HEAD_NONE,      /* only management records came, all answered; the connection is clean */
     FPD_HEAD_CLOSED,    /* end of file before a request began */
     FPD_HEAD_CUT,       /* end of file inside the head; the id is known if has_begun */
     FPD_HEAD_LATE,      /* the read limit passed */

@@ -1,0 +1,190 @@
+/* test_fpmp_conn.c - kept connections and opening with a deadline, on sockets of the test's own. */
+#include "unit.h"
+
+#include "fpmp_conn.h"
+
+#include <apr_general.h>
+#include <apr_strings.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define KEEP apr_time_from_sec(30)
+
+static apr_pool_t *memory;
+static fpmp_connections *table;
+static fpmp_server server;
+static char folder[40];
+static const char *socket_path;
+static int listener;
+
+static void set_up(void)
+{
+    ck_assert_int_eq(apr_initialize(), APR_SUCCESS);
+    ck_assert_int_eq(apr_pool_create(&memory, NULL), APR_SUCCESS);
+    strcpy(folder, "/tmp/fpmpool-test-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    server = (fpmp_server){.index = 1};
+    ck_assert_ptr_null(fpmp_address_imply(&server.address, folder, "a", memory));
+    socket_path = server.address.path;
+    listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(
+        bind(listener, (struct sockaddr *)&server.address.socket, server.address.socket_length), 0);
+    ck_assert_int_eq(listen(listener, 200), 0);
+    ck_assert_int_eq(fpmp_conn_create(&table, memory, 2, 1), APR_SUCCESS);
+}
+
+static void tear_down(void)
+{
+    close(listener);
+    unlink(socket_path);
+    rmdir(folder);
+    apr_pool_destroy(memory);
+    apr_terminate();
+}
+
+static fpmp_conn *open_one(void)
+{
+    fpmp_conn *connection = NULL;
+    ck_assert_int_eq(fpmp_conn_open(table, &server, apr_time_from_sec(1), memory, &connection),
+                     APR_SUCCESS);
+    return connection;
+}
+
+static int is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+START_TEST(test_last_in_first_out)
+{
+    fpmp_conn *first = open_one();
+    fpmp_conn *second = open_one();
+    ck_assert_ptr_null(fpmp_conn_take(table, &server, KEEP, 100));
+    fpmp_conn_keep(table, first, KEEP, 100);
+    fpmp_conn_keep(table, second, KEEP, 200);
+    ck_assert_ptr_eq(fpmp_conn_take(table, &server, KEEP, 300), second);
+    ck_assert_ptr_eq(fpmp_conn_take(table, &server, KEEP, 300), first);
+    ck_assert_ptr_null(fpmp_conn_take(table, &server, KEEP, 300));
+    fpmp_conn_discard(table, first);
+    fpmp_conn_discard(table, second);
+}
+END_TEST
+
+START_TEST(test_old_ones_are_closed)
+{
+    fpmp_conn *first = open_one();
+    fpmp_conn *second = open_one();
+    int old = first->fd;
+    fpmp_conn_keep(table, first, KEEP, 100);
+    fpmp_conn_keep(table, second, KEEP, 100 + KEEP);
+    ck_assert_ptr_eq(fpmp_conn_take(table, &server, KEEP, 101 + KEEP), second);
+    ck_assert(!is_open(old));
+    old = second->fd;
+    fpmp_conn_keep(table, second, 0, 200 + KEEP);
+    ck_assert(!is_open(old));
+}
+END_TEST
+
+START_TEST(test_count_is_bounded)
+{
+    fpmp_conn *connections[FPMP_KEPT_MAX + 1];
+    for (int i = 0; i <= FPMP_KEPT_MAX; i++) {
+        connections[i] = open_one();
+    }
+    int oldest = connections[0]->fd;
+    for (int i = 0; i <= FPMP_KEPT_MAX; i++) {
+        fpmp_conn_keep(table, connections[i], KEEP, 100 + i);
+    }
+    ck_assert(!is_open(oldest));
+    int kept = 0;
+    for (fpmp_conn *at; (at = fpmp_conn_take(table, &server, KEEP, 1000)); kept++) {
+        fpmp_conn_discard(table, at);
+    }
+    ck_assert_int_eq(kept, FPMP_KEPT_MAX);
+}
+END_TEST
+
+START_TEST(test_descriptor_is_closed_on_exec)
+{
+    fpmp_conn *connection = open_one();
+    ck_assert_int_ne(fcntl(connection->fd, F_GETFD) & FD_CLOEXEC, 0);
+    fpmp_conn_discard(table, connection);
+}
+END_TEST
+
+START_TEST(test_knows_a_closed_connection)
+{
+    fpmp_conn *connection = open_one();
+    int peer = accept(listener, NULL, NULL);
+    ck_assert(fpmp_conn_is_alive(connection));
+    close(peer);
+    ck_assert(!fpmp_conn_is_alive(connection));
+    fpmp_conn_discard(table, connection);
+}
+END_TEST
+
+START_TEST(test_full_queue_ends_in_time)
+{
+    fpmp_conn *connection = NULL;
+    ck_assert_int_eq(listen(listener, 0), 0);
+    apr_status_t status = APR_SUCCESS;
+    apr_time_t begin = 0;
+    for (int i = 0; i < 4 && status == APR_SUCCESS; i++) {
+        begin = apr_time_now();
+        status = fpmp_conn_open(table, &server, 50000, memory, &connection);
+    }
+    ck_assert_int_eq(status, APR_TIMEUP);
+    ck_assert_int_ge(apr_time_now() - begin, 40000);
+    ck_assert_int_lt(apr_time_now() - begin, apr_time_from_sec(5));
+}
+END_TEST
+
+START_TEST(test_names_why_it_cannot_connect)
+{
+    fpmp_conn *connection = NULL;
+    unlink(server.address.path);
+    ck_assert_int_eq(fpmp_conn_open(table, &server, 50000, memory, &connection), ENOENT);
+    ck_assert_ptr_null(fpmp_address_parse(&server.address, "tcp://127.0.0.1:1", memory));
+    ck_assert_int_eq(fpmp_conn_open(table, &server, apr_time_from_sec(5), memory, &connection),
+                     ECONNREFUSED);
+}
+END_TEST
+
+START_TEST(test_complains_once)
+{
+    unsigned suppressed = 9;
+    apr_time_t now = apr_time_from_sec(1000);
+    ck_assert_int_eq(fpmp_conn_note_success(table, &server), 0);
+    ck_assert_int_eq(fpmp_conn_note_failure(table, &server, now, &suppressed), 1);
+    ck_assert_uint_eq(suppressed, 0);
+    ck_assert_int_eq(fpmp_conn_note_failure(table, &server, now + 1, &suppressed), 0);
+    ck_assert_int_eq(fpmp_conn_note_failure(table, &server, now + 2, &suppressed), 0);
+    ck_assert_int_eq(
+        fpmp_conn_note_failure(table, &server, now + apr_time_from_sec(10), &suppressed), 1);
+    ck_assert_uint_eq(suppressed, 2);
+    ck_assert_int_eq(fpmp_conn_note_success(table, &server), 1);
+    ck_assert_int_eq(fpmp_conn_note_success(table, &server), 0);
+}
+END_TEST
+
+static Suite *conn_suite(void)
+{
+    Suite *suite = suite_create("fpmp_conn");
+    TCase *cases = tcase_create("conn");
+    tcase_add_checked_fixture(cases, set_up, tear_down);
+    tcase_add_test(cases, test_last_in_first_out);
+    tcase_add_test(cases, test_old_ones_are_closed);
+    tcase_add_test(cases, test_count_is_bounded);
+    tcase_add_test(cases, test_descriptor_is_closed_on_exec);
+    tcase_add_test(cases, test_knows_a_closed_connection);
+    tcase_add_test(cases, test_full_queue_ends_in_time);
+    tcase_add_test(cases, test_names_why_it_cannot_connect);
+    tcase_add_test(cases, test_complains_once);
+    suite_add_tcase(suite, cases);
+    return suite;
+}
+
+UNIT_MAIN(conn_suite)
