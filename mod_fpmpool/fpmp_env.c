@@ -164,6 +164,9 @@ static int handle_special(encoder *to, const fpmp_server *server, const own_path
             return 1;
         }
         break;
+    case 'R':
+        /* After an internal redirect: what httpd had added to the first request. */
+        return !strcmp(name, "REDIRECT_PATH") || !strcmp(name, "REDIRECT_LD_LIBRARY_PATH");
     case 'S':
         if (!strcmp(name, "SCRIPT_FILENAME")) {
             add_script(to, server, value);

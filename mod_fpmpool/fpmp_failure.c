@@ -12,39 +12,37 @@
 APLOG_USE_MODULE(fpmpool);
 
 static const fpmp_failure failures[] = {
-    {FPMP_RELAY_OVERLOADED, HTTP_SERVICE_UNAVAILABLE, APLOG_WARNING, "overload", "FPMP0060",
+    {FPMP_RELAY_OVERLOADED, HTTP_SERVICE_UNAVAILABLE, APLOG_WARNING, "overload", "FPMP0060: ",
      "the pool refused the request (queue full, or it cannot start): see the daemon's log, raise "
      "pm.max_children or its queue limits"},
-    {FPMP_RELAY_CANT_MPX, HTTP_INTERNAL_SERVER_ERROR, APLOG_ERR, "invalid", "FPMP0061",
+    {FPMP_RELAY_CANT_MPX, HTTP_INTERNAL_SERVER_ERROR, APLOG_ERR, "invalid", "FPMP0061: ",
      "the server says that this connection serves another request (CANT_MPX_CONN): it does not "
      "support kept connections, set reuse=off"},
-    {FPMP_RELAY_UNKNOWN_ROLE, HTTP_INTERNAL_SERVER_ERROR, APLOG_ERR, "invalid", "FPMP0062",
-     "the server is not a FastCGI responder (UNKNOWN_ROLE): correct the address"},
-    {FPMP_RELAY_TIMEOUT, HTTP_GATEWAY_TIME_OUT, APLOG_ERR, "timeout", "FPMP0063",
+    {FPMP_RELAY_UNKNOWN_ROLE, HTTP_INTERNAL_SERVER_ERROR, APLOG_ERR, "invalid",
+     "FPMP0062: ", "the server is not a FastCGI responder (UNKNOWN_ROLE): correct the address"},
+    {FPMP_RELAY_TIMEOUT, HTTP_GATEWAY_TIME_OUT, APLOG_ERR, "timeout", "FPMP0063: ",
      "no byte of an answer in time: look into the slow log of the pool, or raise FpmPoolTimeout "
      "first= (idle= once it has begun)"},
-    {FPMP_RELAY_LOST, HTTP_BAD_GATEWAY, APLOG_ERR, "lost", "FPMP0064",
+    {FPMP_RELAY_LOST, HTTP_BAD_GATEWAY, APLOG_ERR, "lost", "FPMP0064: ",
      "the server closed the connection before the end of the answer: see the daemon's log for a "
      "worker that died"},
-    {FPMP_RELAY_NO_ANSWER, HTTP_BAD_GATEWAY, APLOG_ERR, "invalid", "FPMP0065",
-     "the request ended without any answer"},
-    {FPMP_RELAY_BAD_HEADER, HTTP_BAD_GATEWAY, APLOG_ERR, "invalid", "FPMP0066",
-     "the header of the answer is malformed or incomplete"},
-    {FPMP_RELAY_LARGE_HEADER, HTTP_BAD_GATEWAY, APLOG_ERR, "invalid", "FPMP0067",
+    {FPMP_RELAY_NO_ANSWER, HTTP_BAD_GATEWAY, APLOG_ERR, "invalid",
+     "FPMP0065: ", "the request ended without any answer"},
+    {FPMP_RELAY_BAD_HEADER, HTTP_BAD_GATEWAY, APLOG_ERR, "invalid",
+     "FPMP0066: ", "the header of the answer is malformed or incomplete"},
+    {FPMP_RELAY_LARGE_HEADER, HTTP_BAD_GATEWAY, APLOG_ERR, "invalid", "FPMP0067: ",
      "the header of the answer is larger than FpmPoolMaxHeader: raise it if that is meant"},
-    {FPMP_RELAY_SHORT, HTTP_BAD_GATEWAY, APLOG_ERR, "cut", "FPMP0068",
-     "the script sent fewer bytes than its Content-Length"},
-    {FPMP_RELAY_PROTOCOL, HTTP_BAD_GATEWAY, APLOG_ERR, "invalid", "FPMP0069",
-     "what the server sent is not FastCGI: correct the address"},
-    {FPMP_RELAY_CLIENT_BODY, HTTP_BAD_REQUEST, APLOG_INFO, "client", "FPMP0070",
-     "the client did not send its whole body"},
+    {FPMP_RELAY_SHORT, HTTP_BAD_GATEWAY, APLOG_ERR, "cut",
+     "FPMP0068: ", "the script sent fewer bytes than its Content-Length"},
+    {FPMP_RELAY_PROTOCOL, HTTP_BAD_GATEWAY, APLOG_ERR, "invalid",
+     "FPMP0069: ", "what the server sent is not FastCGI: correct the address"},
 };
 
 const fpmp_failure *fpmp_failure_find(fpmp_relay_result result)
 {
     static const fpmp_failure other = {FPMP_RELAY_LOST, HTTP_BAD_GATEWAY,
                                        APLOG_ERR,       "lost",
-                                       "FPMP0071",      "the request could not be completed"};
+                                       "FPMP0071: ",    "the request could not be completed"};
     for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
         if (failures[i].result == result) {
             return &failures[i];
@@ -81,7 +79,7 @@ void fpmp_failure_log(const fpmp_relay *relay, const fpmp_server *server,
     if (!APLOG_R_IS_LEVEL(r, level)) {
         return;
     }
-    ap_log_rerror(APLOG_MARK, level, error, r, "%s: pool %s (%s), script %s: %s%s%s%s", failure->id,
+    ap_log_rerror(APLOG_MARK, level, error, r, "%spool %s (%s), script %s: %s%s%s%s", failure->id,
                   relay->pool->name, server->address.label, r->filename, failure->text,
                   describe_detail(relay, failure),
                   was_passed ? "; the response had begun, the client got it cut" : "",

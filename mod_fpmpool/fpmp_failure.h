@@ -9,7 +9,7 @@ typedef struct fpmp_failure {
     int status;
     int level;
     const char *state; /* note fpmpool-state */
-    const char *id;    /* FPMPnnnn */
+    const char *id;    /* "FPMPnnnn: " */
     const char *text;  /* what happened, and the next step */
 } fpmp_failure;
 

@@ -342,8 +342,9 @@ static int fail(fpmp_task *task, fpmp_relay_result result)
         fpmp_response_take_back(&relay->response);
     }
     if (result == FPMP_RELAY_CLIENT_BODY) {
+        int status = refuse(task, task->body.status, "client");
         task->r->connection->keepalive = AP_CONN_CLOSE;
-        return was_passed ? OK : refuse(task, task->body.status, "client");
+        return was_passed ? OK : status;
     }
     fpmp_failure_log(relay, task->server, failure, was_passed, is_worth, suppressed);
     if (was_passed) {

@@ -6,8 +6,9 @@
 
 #include <httpd.h>
 
-#define FPMP_STDERR_LINE 7000 /* httpd cuts at 8192 with its prefix; longer lines are split here   \
-                               */
+#define FPMP_STDERR_LINE                                                                           \
+    7000 /* httpd cuts at 8192 with its prefix; longer lines are split here                        \
+          */
 
 typedef struct fpmp_stderr {
     request_rec *r;

@@ -144,7 +144,7 @@ on_both 'upload' => sub {
     is(md5_hex(read_file($to)), md5_hex($content), 'byte for byte');
     my ($temporary, $known) = split ' ', body_of($server, 'tmpname.php', multipart({}, 'x', 'abc'));
     is($known, 'yes', 'is_uploaded_file');
-    ok(!-e $temporary, 'a file that was not moved is removed');
+    ok(wait_for(sub { !-e $temporary }, 5, 'the temporary file to go'), 'a file that was not moved is removed');
     my $large = body_of($server, 'tmpname.php', multipart({}, 'x', 'a' x 9_000_000));
     is($large, ' no', 'larger than upload_max_filesize: refused');
 };

@@ -28,7 +28,10 @@ my $root = site('www',
     'suicide.php' => "<?php $mark posix_kill(getmypid(), 9); sleep(5);",
     'body.php'   => '<?php echo strlen(file_get_contents("php://input"));',
 );
-my %one = ('pm.max_children' => 1, 'ping.path' => '/ping', 'pm.status_path' => '/status');
+my %one = (
+    'pm.max_children' => 1, 'ping.path' => '/ping', 'pm.status_path' => '/status',
+    FPMPool::Board::needed_keys(),
+);
 my $daemon = start_daemon(conf => {
     one   => {%one},
     two   => { %one, 'pm.max_children' => 2 },

@@ -39,6 +39,7 @@ typedef struct master {
     master_state state;
     int verdict_fd;
     int exit_code;
+    int has_begun; /* every pool was started once */
 } master;
 
 static const char *state_name(master_state state)
@@ -241,7 +242,7 @@ static void check_start(void *context)
 {
     master *self = context;
 
-    if (self->state != STARTING || fpd_pools_count(self->pools).starting > 0) {
+    if (!self->has_begun || self->state != STARTING || fpd_pools_count(self->pools).starting > 0) {
         return;
     }
     if (fpd_pools_count(self->pools).serving == 0) {
@@ -336,6 +337,7 @@ int fpd_master_run(const fpd_argv *arguments, fpd_conf *conf, apr_pool_t *conf_p
         fpd_log(FPD_LOG_WARNING, "cannot open /dev/null for the standard descriptors");
     }
     fpd_daemon_report(&self->verdict_fd, 1);
+    self->has_begun = 1;
     check_start(self);
     if (fpd_loop_run(self->loop) != APR_SUCCESS) {
         fpd_log(FPD_LOG_ALERT, "the event loop broke");

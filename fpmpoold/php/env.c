@@ -45,31 +45,14 @@ static void register_params(zval *variables, int kind)
     }
 }
 
-static int copy_existing(zval *variables, int which)
-{
-    zval *existing = &PG(http_globals)[which];
-
-    if (Z_TYPE_P(existing) != IS_ARRAY || Z_ARR_P(variables) == Z_ARR_P(existing) ||
-        zend_hash_num_elements(Z_ARR_P(existing)) == 0) {
-        return 0;
-    }
-    zval_ptr_dtor_nogc(variables);
-    ZVAL_ARR(variables, zend_array_dup(Z_ARR_P(existing)));
-    return 1;
-}
-
 static void import_environment(zval *variables)
 {
     int kind;
 
-    if (fpd_current_request() == NULL) {
-        import_process_environment(variables);
-        return;
-    }
-    if (copy_existing(variables, TRACK_VARS_ENV) || copy_existing(variables, TRACK_VARS_SERVER)) {
-        return;
-    }
     import_process_environment(variables);
+    if (fpd_current_request() == NULL) {
+        return;
+    }
     kind = Z_TYPE(PG(http_globals)[TRACK_VARS_ENV]) == IS_ARRAY &&
                    Z_ARR_P(variables) == Z_ARR(PG(http_globals)[TRACK_VARS_ENV])
                ? PARSE_ENV
@@ -77,11 +60,26 @@ static void import_environment(zval *variables)
     register_params(variables, kind);
 }
 
+/* For getenv() without a name. Not through the input filter: ext/filter takes what it is given into
+ * $_SERVER. */
+static void load_environment(zval *variables)
+{
+    const fpd_sapi_request *request = fpd_current_request();
+
+    import_process_environment(variables);
+    for (uint32_t i = request != NULL ? request->params->count : 0; i > 0; i--) {
+        const fpd_param *param = &request->params->list[i - 1];
+        if (!is_hidden(param)) {
+            php_register_variable_safe(param->name, param->value, param->value_length, variables);
+        }
+    }
+}
+
 void fpd_env_install(void)
 {
     import_process_environment = php_import_environment_variables;
     php_import_environment_variables = import_environment;
-    php_load_environment_variables = import_environment;
+    php_load_environment_variables = load_environment;
 }
 
 void fpd_env_register_server(zval *variables)

@@ -185,7 +185,10 @@ static apr_status_t start_php(const fpd_plan_pool *plan, apr_pool_t *pool, const
     zend_signal_startup();
     sapi_startup(&sapi);
     sapi.php_ini_ignore = plan->php_ini_ignore;
-    sapi.php_ini_path_override = start.sources.ini != NULL ? strdup(start.sources.ini) : NULL;
+    /* a file that is named is read even under -n: only -c may name one then */
+    if (start.sources.ini != NULL && (!plan->php_ini_ignore || plan->php_ini_path != NULL)) {
+        sapi.php_ini_path_override = strdup(start.sources.ini);
+    }
     sapi.executable_location = own_executable(pool);
     sapi.ini_entries = fpd_ini_entries(plan);
     if (sapi.ini_entries == NULL) {

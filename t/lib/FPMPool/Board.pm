@@ -28,6 +28,9 @@ sub program {
     return $program = $path;
 }
 
+# Keys of a pool whose board shall be read: only root may look into a process that is not dumpable.
+sub needed_keys { return FPMPool::Test::is_root() ? () : ('process.dumpable' => 'yes') }
+
 # The board as text, from a mapping of it: the pool process's, or a worker's, or the master's.
 sub board_text {
     my ($daemon, $pool) = @_;

@@ -1,0 +1,123 @@
+# fpmpoold's command line beside php-fpm's: options, usage, exit codes, -t, -v -m -i, -D and pid files.
+
+use strict;
+use warnings;
+use File::Basename qw(dirname);
+use lib dirname(__FILE__) . '/lib';
+use FPMPool::Test;
+
+my $fpmpoold = build_path('bin/fpmpoold');
+my $peer     = '/usr/sbin/php-fpm8.2';
+my $has_peer = -x $peer;
+my $dir      = test_dir();
+my $user     = is_root() ? "user = www-data\n" : '';
+
+# {code, out, err} of a program that ends by itself.
+sub run {
+    my (@argv) = @_;
+    my ($out, $err) = ("$dir/out", "$dir/err");
+    unlink $out, $err;
+    my $pid = spawn(argv => \@argv, stdout => $out, stderr => $err);
+    my $status = reap($pid, 20);
+    if (!defined $status) { kill 'KILL', $pid; reap($pid, 5); return { code => 'hung', out => '', err => '' } }
+    return { code => $status >> 8, out => read_file($out), err => read_file($err) };
+}
+
+sub conf {
+    my ($name, $text) = @_;
+    return write_file("$dir/$name", $text);
+}
+
+my $good = conf('good.conf', "[global]\nerror_log = $dir/error.log\n[www]\n${user}listen = $dir/good.sock\npm = static\npm.max_children = 1\n");
+
+subtest 'usage' => sub {
+    for my $argv ([ '-h' ], [ '--help' ], [ '-?' ], [ '--usage' ]) {
+        my $got = run($fpmpoold, @$argv);
+        is($got->{code}, 0, "@$argv ends with 0");
+        like($got->{out}, qr/^Usage: fpmpoold .*-y, --fpm-config/s, '... and prints the options');
+    }
+    for my $argv ([ '--no-such-option' ], [ '-Z' ], [ '-y' ], [ 'something' ]) {
+        my $got = run($fpmpoold, @$argv);
+        is($got->{code}, 64, "@$argv is bad usage");
+        like($got->{out}, qr/^Usage:/, '... told on stdout');
+        is($got->{err}, '', '... and not on stderr');
+        is(run($peer, @$argv)->{code}, 64, '... as php-fpm has it') if $has_peer;
+    }
+};
+
+subtest 'the interpreter answers -v, -m and -i' => sub {
+    my $got = run($fpmpoold, '-v');
+    is($got->{code}, 0, '-v ends with 0');
+    like($got->{out}, qr/^PHP \d+\.\d+\.\d+ \(fpm-fcgi\)/, '... with PHP\'s version and the SAPI name');
+    my ($ours) = $got->{out} =~ /^(PHP \S+ \(fpm-fcgi\))/;
+    is($ours, (run($peer, '-v')->{out} =~ /^(PHP \S+ \(fpm-fcgi\))/)[0], '... the same as php-fpm') if $has_peer;
+    my $modules = run($fpmpoold, '-m')->{out};
+    unlike($modules, qr/^pcntl$/m, '-m has no pcntl');
+    like($modules, qr/^cgi-fcgi\n.*^\[Zend Modules\]\n/ms, '... has cgi-fcgi, and the Zend modules');
+    is($modules, run($peer, '-m')->{out}, '... and is php-fpm\'s list to the letter') if $has_peer;
+    my $info = run($fpmpoold, '-i', '-d', 'memory_limit=77M')->{out};
+    like($info, qr/^Server API => FPM\/FastCGI$/m, '-i is phpinfo as text');
+    like($info, qr/^memory_limit => 77M => 77M$/m, '... with -d applied');
+    like(run($fpmpoold, '-n', '-i')->{out}, qr/^Loaded Configuration File => \(none\)$/m, '-n reads no php.ini');
+};
+
+subtest '-t tests' => sub {
+    my $got = run($fpmpoold, '-t', '-y', $good);
+    is($got->{code}, 0, 'a good file: 0');
+    like($got->{err}, qr/NOTICE: configuration file \Q$good\E test is successful/, '... and says so on stderr');
+    ok(!-e "$dir/good.sock", '... binds nothing');
+    $got = run($fpmpoold, '-tt', '-y', $good);
+    like($got->{err}, qr/NOTICE: \[www\].*\tlisten = \Q$dir\E\/good\.sock/s, '-tt prints it too');
+    my $bad = conf('bad.conf', "[www]\nlisten = $dir/x.sock\nno.such.key = 1\npm = sometimes\n");
+    $got = run($fpmpoold, '-t', '-y', $bad);
+    is($got->{code}, 78, 'a bad file: 78');
+    like($got->{err}, qr/\[\Q$bad\E:3\] unknown entry 'no\.such\.key'/, '... names file, line and key');
+    like($got->{err}, qr/\[\Q$bad\E:4\] unable to parse value for entry 'pm'/, '... and the second mistake too');
+    like($got->{err}, qr/FPM initialization failed/, '... and ends as php-fpm does');
+    is(run($fpmpoold, '-t', '-y', "$dir/missing.conf")->{code}, 78, 'a missing file: 78');
+    my $long = conf('long.conf', "[www]\n${user}listen = $dir/" . ('x' x 120) . ".sock\npm = static\npm.max_children = 1\n");
+    $got = run($fpmpoold, '-t', '-y', $long);
+    is($got->{code}, 78, 'a socket path that is too long: 78');
+    like($got->{err}, qr/\[pool www\] \[\Q$long\E:1\].*is \d+ bytes long, the limit is 107/, '... with its length and the limit');
+};
+
+subtest 'a missing pool user' => sub {
+    plan(skip_all => 'pools change their user only below a root master') unless is_root();
+    my $text = "[a]\nuser = nobody-of-this-name\nlisten = $dir/a.sock\npm = static\npm.max_children = 1\n";
+    my $got = run($fpmpoold, '-t', '-y', conf('user.conf', $text));
+    is($got->{code}, 78, '-t: 78');
+    like($got->{err}, qr/\[pool a\] cannot get uid for user 'nobody-of-this-name'/, '... with php-fpm\'s words');
+    is(run($fpmpoold, '-F', '-O', '-y', "$dir/user.conf")->{code}, 78, 'a start with no other pool: 78');
+    $got = run($fpmpoold, '-t', '-y', conf('root.conf', "[a]\nlisten = $dir/a.sock\npm = static\npm.max_children = 1\n"));
+    like($got->{err}, qr/ALERT: \[pool a\] user has not been defined/, 'no user at all is an error for root');
+    $got = run($fpmpoold, '-t', '-y', conf('root2.conf', "[a]\nuser = root\nlisten = $dir/a.sock\npm = static\npm.max_children = 1\n"));
+    like($got->{err}, qr/please specify user and group other than root/, 'root is refused');
+    is(run($fpmpoold, '-t', '-R', '-y', "$dir/root2.conf")->{code}, 0, '... but for -R');
+};
+
+subtest '-D returns when sockets are bound' => sub {
+    my $conf = conf('daemon.conf', "[global]\nerror_log = $dir/daemon.log\npid = $dir/daemon.pid\n[www]\n${user}listen = $dir/d.sock\npm = ondemand\npm.max_children = 1\n");
+    my $got = run($fpmpoold, '-D', '-y', $conf, '-g', "$dir/other.pid");
+    is($got->{code}, 0, 'the caller gets 0');
+    ok(-S "$dir/d.sock", '... the socket is there');
+    my $pid = read_file("$dir/daemon.pid");
+    like($pid, qr/\A\d+\z/, '... the pid file holds a number without line end');
+    ok(!-e "$dir/other.pid", '... at the configured place, not at that of -g');
+    is((stat "$dir/daemon.pid")[2] & 07777, 0644, '... with mode 0644');
+    like(process_title($pid), qr/^php-fpm: master process \(\Q$conf\E\)/, 'the title names the file');
+    is(run($fpmpoold, '-D', '-y', $conf)->{code}, 70, 'a second daemon on the same socket fails with 70');
+    allow_log(qr/Another FPM instance/);
+    kill 'TERM', $pid;
+    wait_for { !alive($pid) } 10, 'the daemon ended';
+    ok(!-e "$dir/daemon.pid" && !-e "$dir/d.sock", 'TERM leaves neither pid file nor socket');
+    like(read_file("$dir/daemon.log"), qr/Terminating \.\.\..*exiting, bye-bye!/s, '... and logs the end');
+};
+
+subtest 'pid file that cannot be written' => sub {
+    my $got = run($fpmpoold, '-F', '-O', '-y', $good, '-g', "$dir/no/such/dir.pid");
+    isnt($got->{code}, 0, 'does not start');
+    like($got->{err}, qr/Unable to create the PID file \(\Q$dir\E\/no\/such\/dir\.pid\)/, '... and names the file');
+    ok(!-e "$dir/good.sock", '... and leaves no socket');
+};
+
+done_testing();
