@@ -211,11 +211,9 @@ ZEND_BEGIN_ARG_WITH_RETURN_TYPE_MASK_EX(arginfo_status, 0, 0, MAY_BE_ARRAY | MAY
 ZEND_END_ARG_INFO()
 
 static const zend_function_entry functions[] = {
-    ZEND_FE(fastcgi_finish_request, arginfo_finish)
-    ZEND_FE(fpm_get_status, arginfo_status)
-    ZEND_FE(apache_request_headers, arginfo_headers)
-    ZEND_FALIAS(getallheaders, apache_request_headers, arginfo_headers)
-    ZEND_FE_END};
+    ZEND_FE(fastcgi_finish_request, arginfo_finish) ZEND_FE(fpm_get_status, arginfo_status)
+        ZEND_FE(apache_request_headers, arginfo_headers)
+            ZEND_FALIAS(getallheaders, apache_request_headers, arginfo_headers) ZEND_FE_END};
 
 static PHP_MINIT_FUNCTION(fpmpool)
 {

@@ -13,7 +13,7 @@ typedef struct fpd_functions_settings {
     bool nph;
     bool fix_pathinfo;
     bool discard_path;
-    bool logging;       /* fastcgi.logging */
+    bool logging;        /* fastcgi.logging */
     bool force_redirect; /* unused, as in php-fpm */
     char *redirect_status_env;
     char *error_header; /* fastcgi.error_header */

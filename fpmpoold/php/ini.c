@@ -208,7 +208,8 @@ static void apply_given(zval *key, zval *value, zval *index, int type, void *con
 
     (void)index;
     if (type != ZEND_INI_PARSER_ENTRY) {
-        fpd_current_log(FPD_LOG_ERROR, "Passing INI directive through FastCGI: only classic entries are allowed");
+        fpd_current_log(FPD_LOG_ERROR,
+                        "Passing INI directive through FastCGI: only classic entries are allowed");
         return;
     }
     if (key == NULL || Z_TYPE_P(key) != IS_STRING || Z_STRLEN_P(key) == 0) {
@@ -216,13 +217,14 @@ static void apply_given(zval *key, zval *value, zval *index, int type, void *con
         return;
     }
     if (value == NULL || Z_TYPE_P(value) != IS_STRING) {
-        fpd_current_log(FPD_LOG_ERROR, "Passing INI directive through FastCGI: empty value for key '%s'",
+        fpd_current_log(FPD_LOG_ERROR,
+                        "Passing INI directive through FastCGI: empty value for key '%s'",
                         Z_STRVAL_P(key));
         return;
     }
     if (is_refused(Z_STRVAL_P(key)) || find_admin(from->plan, Z_STRVAL_P(key)) != NULL ||
-        zend_alter_ini_entry_ex(Z_STR_P(key), Z_STR_P(value), from->mode,
-                                ZEND_INI_STAGE_HTACCESS, 1) == FAILURE) {
+        zend_alter_ini_entry_ex(Z_STR_P(key), Z_STR_P(value), from->mode, ZEND_INI_STAGE_HTACCESS,
+                                1) == FAILURE) {
         fpd_current_log(FPD_LOG_ERROR, "Passing INI directive through FastCGI: unable to set '%s'",
                         Z_STRVAL_P(key));
         return;
@@ -235,8 +237,8 @@ static void apply_given(zval *key, zval *value, zval *index, int type, void *con
     }
 }
 
-static void apply_text(const fpd_sapi_request *request, const fpd_plan_pool *plan,
-                       const char *name, int mode)
+static void apply_text(const fpd_sapi_request *request, const fpd_plan_pool *plan, const char *name,
+                       int mode)
 {
     const char *value = fpd_params_get(request->params, name);
     given from = {plan, mode};

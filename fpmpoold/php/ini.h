@@ -18,8 +18,8 @@ void fpd_ini_add_disabled(const fpd_plan_pool *plan);
 /* After module start-up: locks php_admin_values and logs keys that PHP does not know. */
 void fpd_ini_lock(const fpd_plan_pool *plan);
 
-/* Before php_request_startup: PHP_VALUE and PHP_ADMIN_VALUE of the request. PHP undoes everything at
- * the end of the request. */
+/* Before php_request_startup: PHP_VALUE and PHP_ADMIN_VALUE of the request. PHP undoes everything
+ * at the end of the request. */
 void fpd_ini_begin(const fpd_sapi_request *request, const fpd_plan_pool *plan);
 
 /* Inside php_request_startup: [HOST=] and [PATH=] of php.ini, .user.ini files. */

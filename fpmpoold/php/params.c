@@ -121,8 +121,8 @@ static apr_status_t add(fpd_params *params, const char *name, size_t name_length
 }
 
 /* A pair takes at least two bytes of lengths in the stream, so that its strings, each with a NUL
- * behind it, fit in the place they came from; a value is moved only after the lengths behind it were
- * not yet needed, a name only to the left. */
+ * behind it, fit in the place they came from; a value is moved only after the lengths behind it
+ * were not yet needed, a name only to the left. */
 apr_status_t fpd_params_decode(fpd_params *params)
 {
     const uint8_t *cursor = params->raw;

@@ -1,8 +1,9 @@
 /* params.h - the parameters of one request: an ordered set of names and values.
  *
  * The bytes of the PARAMS stream are decoded in place, once, when it has ended. Names are unique:
- * a duplicate replaces the value and keeps the place (php-fpm's rule). Strings end with NUL (and may
- * hold one). Everything is valid until fpd_params_reset; the memory is kept for the next request.
+ * a duplicate replaces the value and keeps the place (php-fpm's rule). Strings end with NUL (and
+ * may hold one). Everything is valid until fpd_params_reset; the memory is kept for the next
+ * request.
  */
 #ifndef FPD_PARAMS_H
 #define FPD_PARAMS_H

@@ -128,8 +128,7 @@ char *fpd_module_getenv(const char *name, size_t length)
 
 char *fpd_module_read_cookies(void)
 {
-    return current.request == NULL ? NULL
-                                   : fpd_params_get(current.request->params, "HTTP_COOKIE");
+    return current.request == NULL ? NULL : fpd_params_get(current.request->params, "HTTP_COOKIE");
 }
 
 /* A front end may leave the body in a file. */
@@ -146,8 +145,8 @@ static int open_body_file(void)
     }
     current.body_file = open(path, O_RDONLY | O_CLOEXEC);
     if (current.body_file < 0) {
-        php_error(E_WARNING, "REQUEST_BODY_FILE: open('%s') failed: %s (%d)", path,
-                  strerror(errno), errno);
+        php_error(E_WARNING, "REQUEST_BODY_FILE: open('%s') failed: %s (%d)", path, strerror(errno),
+                  errno);
         current.body_file = BODY_FAILED;
     }
     return current.body_file;
@@ -325,7 +324,8 @@ static void execute(fpd_sapi_request *request)
     errno = 0;
     if (php_fopen_primary_script(&file) == FAILURE) {
         int error = errno;
-        fpd_current_log(FPD_LOG_ERROR, "Unable to open primary script: %s (%s)", request->script, strerror(error));
+        fpd_current_log(FPD_LOG_ERROR, "Unable to open primary script: %s (%s)", request->script,
+                        strerror(error));
         if (error == EACCES) {
             answer(403, "Access denied.\n");
         } else {
@@ -358,11 +358,13 @@ static void run_script(fpd_sapi_request *request)
     if (request->method == NULL) {
         return;
     }
-    zend_try {
+    zend_try
+    {
         execute(request);
     }
     zend_end_try();
-    zend_try {
+    zend_try
+    {
         mark_failure();
     }
     zend_end_try();
@@ -371,7 +373,8 @@ static void run_script(fpd_sapi_request *request)
 /* The parts outside of PHP's own guards. */
 static void start_request(fpd_sapi_request *request)
 {
-    zend_first_try {
+    zend_first_try
+    {
         fill_request_info(request);
         fpd_ini_begin(request, current.plan);
         fpd_time_limit_begin();
@@ -382,7 +385,8 @@ static void start_request(fpd_sapi_request *request)
 
 static void end_request(void)
 {
-    zend_first_try {
+    zend_first_try
+    {
         if (SG(request_info).path_translated != NULL) {
             efree(SG(request_info).path_translated);
             SG(request_info).path_translated = NULL;

@@ -66,8 +66,8 @@ apr_status_t fpd_sapi_start_worker(const fpd_board *board, const fpd_plan_pool *
 void fpd_sapi_prepare(fpd_sapi_request *request);
 
 /* The whole request: environment, ini, script, output, clean-up. Returns when PHP is ready for the
- * next one; nothing a script does but a crash makes it not return. io->finish was called. Returns 0,
- * or -1 when PHP could not start the request and this process should end. */
+ * next one; nothing a script does but a crash makes it not return. io->finish was called. Returns
+ * 0, or -1 when PHP could not start the request and this process should end. */
 int fpd_sapi_run(fpd_sapi_request *request);
 
 /* "X-Powered-By: PHP/8.2.36", or NULL when expose_php is off: for answers that need no PHP. */

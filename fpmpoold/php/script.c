@@ -48,7 +48,8 @@ static int has_parent_component(const char *path)
     return 0;
 }
 
-/* A copy of the first `length` bytes of text, joined with tail; from malloc, NULL without memory. */
+/* A copy of the first `length` bytes of text, joined with tail; from malloc, NULL without memory.
+ */
 static char *join(const char *text, size_t length, const char *tail)
 {
     size_t tail_length = tail != NULL ? strlen(tail) : 0;
@@ -165,8 +166,7 @@ static int ends_with_decoded(const char *text, const char *tail, size_t *where)
             decoded[length++] = *from == '+' ? ' ' : *from;
         }
     }
-    does =
-        text_length > length && memcmp(text + text_length - length, decoded, length) == 0;
+    does = text_length > length && memcmp(text + text_length - length, decoded, length) == 0;
     *where = text_length - length;
     free(decoded);
     return does;
@@ -315,8 +315,7 @@ static void fix_pathinfo(paths *path, fpd_script *script)
     path->redirect_url = fpd_params_get(path->params, "REDIRECT_URL");
     path->document_root = fpd_params_get(path->params, "DOCUMENT_ROOT");
     if (path->document_root == NULL && path->rules->doc_root != NULL) {
-        path->document_root =
-            fpd_params_set(path->params, "DOCUMENT_ROOT", path->rules->doc_root);
+        path->document_root = fpd_params_set(path->params, "DOCUMENT_ROOT", path->rules->doc_root);
     }
     follow_action(path);
     if (is_direct(path)) {

@@ -25,8 +25,9 @@
 #define FILES_MAX     1024
 #define FILE_SIZE_MAX (4 * 1024 * 1024)
 
-/* Debian has one directory for each kind of PHP, and the headers name the one of whichever was built
- * last. The same path below the directory of `kind`; as it is where there is only one for all. */
+/* Debian has one directory for each kind of PHP, and the headers name the one of whichever was
+ * built last. The same path below the directory of `kind`; as it is where there is only one for
+ * all. */
 static const char *path_of(const char *kind, const char *path, apr_pool_t *pool)
 {
     static const char *const kinds[] = {"/cli", "/embed", "/cgi", "/apache2", "/phpdbg"};
@@ -76,8 +77,7 @@ static const char *expand_scan_dirs(const char *list, const char *standard, apr_
     }
     while (list != NULL) {
         size_t length = strcspn(list, ":");
-        const char *part =
-            length > 0 ? apr_pstrmemdup(pool, list, length) : standard;
+        const char *part = length > 0 ? apr_pstrmemdup(pool, list, length) : standard;
         result = result == NULL ? part : apr_pstrcat(pool, result, ":", part, NULL);
         list = list[length] == ':' ? list + length + 1 : NULL;
     }
@@ -101,13 +101,12 @@ apr_status_t fpd_sources_find(fpd_sources *sources, const fpd_plan_pool *plan, a
         directory = other;
         scan_dir = path_of("embed", PHP_CONFIG_FILE_SCAN_DIR, pool);
     }
-    sources->scan_dir =
-        scan_list != NULL ? expand_scan_dirs(scan_list, scan_dir, pool) : scan_dir;
+    sources->scan_dir = scan_list != NULL ? expand_scan_dirs(scan_list, scan_dir, pool) : scan_dir;
     if (plan->php_ini_path != NULL) {
         sources->ini = find_ini(plan->php_ini_path, pool);
         if (sources->ini == NULL && !is_directory(plan->php_ini_path)) {
-            *reason = apr_psprintf(pool, "php.ini '%s' (-c): %s", plan->php_ini_path,
-                                   strerror(errno));
+            *reason =
+                apr_psprintf(pool, "php.ini '%s' (-c): %s", plan->php_ini_path, strerror(errno));
             return APR_ENOENT;
         }
         if (sources->ini == NULL) {
@@ -138,8 +137,7 @@ static apr_array_header_t *list_files(const fpd_sources *sources, apr_pool_t *po
     }
     while (list != NULL && *list != '\0') {
         size_t length = strcspn(list, ":");
-        const char *pattern =
-            apr_pstrcat(pool, apr_pstrmemdup(pool, list, length), "/*.ini", NULL);
+        const char *pattern = apr_pstrcat(pool, apr_pstrmemdup(pool, list, length), "/*.ini", NULL);
         glob_t found;
         if (glob(pattern, 0, NULL, &found) == 0) {
             for (size_t i = 0; i < found.gl_pathc && files->nelts < FILES_MAX; i++) {

@@ -1,7 +1,7 @@
 /* start.c - starting libphp: the SAPI structure, ini, module start-up, -v -m -i.
  *
- * Runs in the pool process as the pool's user (prepare: as root), once, before any worker is forked.
- * Never reads anything a client sent.
+ * Runs in the pool process as the pool's user (prepare: as root), once, before any worker is
+ * forked. Never reads anything a client sent.
  */
 #include "php/start.h"
 
@@ -310,8 +310,8 @@ int fpd_start_print(char what, const fpd_plan_pool *plan, apr_pool_t *pool)
     }
     switch (what) {
     case 'v':
-        printf("PHP %s (%s) (built: %s %s)\nCopyright (c) The PHP Group\n%s", PHP_VERSION, sapi.name,
-               __DATE__, __TIME__, get_zend_version());
+        printf("PHP %s (%s) (built: %s %s)\nCopyright (c) The PHP Group\n%s", PHP_VERSION,
+               sapi.name, __DATE__, __TIME__, get_zend_version());
         break;
     case 'm':
         print_modules(pool);

@@ -11,8 +11,9 @@
 #include "base/plan_format.h"
 
 /* Before the drop of privileges: decides which php.ini and scan directory apply (-c, -n, PHPRC,
- * PHP_INI_SCAN_DIR, /etc/php/<v>/fpm, else embed's) and checks that the pool user (uid, gid) will be
- * able to read them; if not, keeps copies. Returns a reason in *reason (from pool) on failure. */
+ * PHP_INI_SCAN_DIR, /etc/php/<v>/fpm, else embed's) and checks that the pool user (uid, gid) will
+ * be able to read them; if not, keeps copies. Returns a reason in *reason (from pool) on failure.
+ */
 apr_status_t fpd_start_prepare(const fpd_plan_pool *plan, apr_pool_t *pool, const char **reason);
 
 /* As the pool's user: module start-up, ini, preload. On failure *reason says what. May exit(254)

@@ -1,7 +1,7 @@
 /* time_limit.c - the CPU timer of a worker, and when it stops a script.
  *
- * Runs in workers. The signal handler only reads numbers, sets PHP's flags and re-arms timers, all of
- * which is async-signal-safe.
+ * Runs in workers. The signal handler only reads numbers, sets PHP's flags and re-arms timers, all
+ * of which is async-signal-safe.
  */
 #include "php/time_limit.h"
 
@@ -95,8 +95,7 @@ int fpd_time_limit_start(void)
     int execution;
     int input;
 
-    limits.execution =
-        zend_hash_str_find_ptr(EG(ini_directives), ZEND_STRL("max_execution_time"));
+    limits.execution = zend_hash_str_find_ptr(EG(ini_directives), ZEND_STRL("max_execution_time"));
     limits.input = zend_hash_str_find_ptr(EG(ini_directives), ZEND_STRL("max_input_time"));
     limits.end = cpu_now();
     if (limits.execution == NULL || limits.input == NULL) {

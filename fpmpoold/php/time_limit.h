@@ -1,8 +1,8 @@
 /* time_limit.h - max_execution_time without system calls per request (spec/libphp.md D).
  *
  * One timer on the process's CPU clock per worker takes the place of three setitimer calls per
- * request. As soon as a script or a request's ini names a limit of its own, PHP's own timer does it.
- * Only for php/.
+ * request. As soon as a script or a request's ini names a limit of its own, PHP's own timer does
+ * it. Only for php/.
  */
 #ifndef FPD_TIME_LIMIT_H
 #define FPD_TIME_LIMIT_H

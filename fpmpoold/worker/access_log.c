@@ -17,9 +17,9 @@
 #define DEFAULT_TIME   "%d/%b/%Y:%H:%M:%S %z"
 
 typedef struct item {
-    char token;           /* 0: literal text */
-    const char *text;     /* literal, or what stood in braces ("" if nothing) */
-    size_t length;        /* of a literal */
+    char token;       /* 0: literal text */
+    const char *text; /* literal, or what stood in braces ("" if nothing) */
+    size_t length;    /* of a literal */
 } item;
 
 struct fpd_access_log {
@@ -191,7 +191,8 @@ static void put_cpu(line *out, const char *modifier, const fpd_access_entry *ent
     } else if (strcasecmp(modifier, "system") == 0) {
         used = entry->cpu_system;
     }
-    put_format(out, "%.2f", entry->duration > 0 ? 100.0 * (double)used / (double)entry->duration : 0);
+    put_format(out, "%.2f",
+               entry->duration > 0 ? 100.0 * (double)used / (double)entry->duration : 0);
 }
 
 static int is_one_of(const char *word, const char *const *words)
@@ -206,8 +207,8 @@ static int is_one_of(const char *word, const char *const *words)
 
 static void put_duration(line *out, const char *modifier, int64_t duration)
 {
-    static const char *const milli[] = {"milli",     "milliseconds",  "mili", "miliseconds",
-                                        "millisecond", NULL};
+    static const char *const milli[] = {"milli",       "milliseconds", "mili",
+                                        "miliseconds", "millisecond",  NULL};
     static const char *const micro[] = {"micro", "microseconds", NULL};
 
     if (is_one_of(modifier, micro)) {
@@ -270,8 +271,7 @@ static void put_header(line *out, const char *name, const fpd_access_entry *entr
     while (at != NULL && at < end) {
         const char *stop = memchr(at, '\r', (size_t)(end - at));
         size_t length = (size_t)((stop != NULL ? stop : end) - at);
-        if (length > name_length && memcmp(at, name, name_length) == 0 &&
-            at[name_length] == ':') {
+        if (length > name_length && memcmp(at, name, name_length) == 0 && at[name_length] == ':') {
             size_t start = name_length + 1;
             while (start < length && at[start] == ' ') {
                 start++;

@@ -1,8 +1,8 @@
 /* exchange.c - one request and its response.
  *
  * Runs in workers. Moves the slot RUNNING -> SENDING -> DONE (dispatch.md 1), answers ping and
- * status, gives the rest to PHP. Never decides about the connection's future beyond saying whether it
- * is at a clean point.
+ * status, gives the rest to PHP. Never decides about the connection's future beyond saying whether
+ * it is at a clean point.
  */
 #include "worker/exchange.h"
 
@@ -120,8 +120,7 @@ static int flush(void *context)
 {
     fpd_exchange *exchange = context;
 
-    return fpd_response_flush(&exchange->response) &&
-           !fpd_request_was_aborted(&exchange->request);
+    return fpd_response_flush(&exchange->response) && !fpd_request_was_aborted(&exchange->request);
 }
 
 static size_t read_body(void *context, char *buffer, size_t size)
@@ -138,7 +137,8 @@ static void write_error(void *context, const char *text, size_t length)
     fpd_response_write(&exchange->response, WIRE_STDERR, text, length);
 }
 
-/* php-fpm's workers write their messages to stderr without a time; the master takes it from there. */
+/* php-fpm's workers write their messages to stderr without a time; the master takes it from there.
+ */
 static void write_log(void *context, fpd_log_level level, const char *text)
 {
     fpd_exchange *exchange = context;
@@ -236,8 +236,9 @@ static void write_text(fpd_exchange *exchange, const char *text)
 /* ping and status: their header block. */
 static void write_header(fpd_exchange *exchange, const char *name, const char *type, int is_ping)
 {
-    static const char caching[] = "Expires: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
-                                  "Cache-Control: no-cache, no-store, must-revalidate, max-age=0\r\n";
+    static const char caching[] =
+        "Expires: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
+        "Cache-Control: no-cache, no-store, must-revalidate, max-age=0\r\n";
     const char *powered_by = fpd_sapi_powered_by();
     char block[512];
     int length = snprintf(block, sizeof(block), "%s%s%s%s: %s\r\n%s\r\n",
@@ -285,8 +286,8 @@ static void answer_status(fpd_exchange *exchange)
         return;
     }
     page = apr_palloc(pool, size);
-    length = fpd_status_format_write(page, size, setup->board, setup->plan, exchange->sapi.query,
-                                     &type);
+    length =
+        fpd_status_format_write(page, size, setup->board, setup->plan, exchange->sapi.query, &type);
     write_header(exchange, fpd_status_format_header_name(type), type, 0);
     fpd_response_write(&exchange->response, WIRE_STDOUT, page, length);
     apr_pool_destroy(pool);
@@ -512,7 +513,8 @@ static fpd_return_kind refuse(fpd_exchange *exchange, fpd_request_head head)
         kind = settle(exchange);
         break;
     case FPD_HEAD_BAD:
-        fpd_log(FPD_LOG_NOTICE, "closed a connection: %s", wire_error_text(exchange->request.error));
+        fpd_log(FPD_LOG_NOTICE, "closed a connection: %s",
+                wire_error_text(exchange->request.error));
         break;
     case FPD_HEAD_LATE:
         fpd_log(FPD_LOG_NOTICE, "closed a connection: its request head was not whole in time");

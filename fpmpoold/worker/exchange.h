@@ -21,8 +21,8 @@ typedef struct fpd_exchange fpd_exchange;
  * read or written: the connection may go. The callback must let go of the descriptor. */
 typedef void fpd_exchange_release_fn(void *context, fpd_return_kind kind);
 
-/* New log files may be waiting: called before a line is written. Returns the descriptor to write to,
- * or -1. */
+/* New log files may be waiting: called before a line is written. Returns the descriptor to write
+ * to, or -1. */
 typedef int fpd_exchange_log_fn(void *context);
 
 struct fpd_exchange {
@@ -38,7 +38,7 @@ struct fpd_exchange {
     fpd_exchange_log_fn *access_log;
     void *context;
     int is_released;
-    int must_end; /* the process cannot serve on */
+    int must_end;         /* the process cannot serve on */
     int64_t started;      /* fpd_monotonic_now */
     int64_t started_wall; /* microseconds */
     int64_t cpu_user;     /* of the process when the request began */
@@ -50,9 +50,9 @@ void fpd_exchange_create(fpd_exchange *exchange, const fpd_worker_setup *setup,
                          fpd_exchange_release_fn *release, fpd_exchange_log_fn *access_log,
                          void *context);
 
-/* Serves one request of the connection that exchange->request has open; the slot is RUNNING. Returns
- * what to do with the connection; the slot is DONE. If is_released was set the connection has gone
- * already. is_lane: for the statistics. */
+/* Serves one request of the connection that exchange->request has open; the slot is RUNNING.
+ * Returns what to do with the connection; the slot is DONE. If is_released was set the connection
+ * has gone already. is_lane: for the statistics. */
 fpd_return_kind fpd_exchange_run(fpd_exchange *exchange, int is_lane);
 
 #endif

@@ -1,8 +1,8 @@
 /* request.c - reading requests from a connection.
  *
  * Runs in workers, between "readable" and the end of a body. One read takes a whole small request.
- * Never waits without a deadline, never parses bytes behind a request as anything else than the next
- * request's head.
+ * Never waits without a deadline, never parses bytes behind a request as anything else than the
+ * next request's head.
  */
 #include "worker/request.h"
 
@@ -213,8 +213,7 @@ static int take_own(fpd_request *request, const char *name, const char *wanted)
 static void drop_unknown_own(fpd_params *params)
 {
     for (uint32_t i = 0; i < params->count; i++) {
-        if (params->list[i].name_length > 8 &&
-            memcmp(params->list[i].name, "FPMPOOL_", 8) == 0) {
+        if (params->list[i].name_length > 8 && memcmp(params->list[i].name, "FPMPOOL_", 8) == 0) {
             params->list[i].value = NULL;
         }
     }

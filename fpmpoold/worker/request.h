@@ -1,4 +1,5 @@
-/* request.h - the reading side of a connection: head, body, and where a request ends (dispatch.md 3).
+/* request.h - the reading side of a connection: head, body, and where a request ends (dispatch.md
+ * 3).
  *
  * Works on a non-blocking socket and waits with poll, always with a deadline. Knows nothing of PHP.
  */
@@ -15,13 +16,13 @@
 
 typedef enum fpd_request_head {
     FPD_HEAD_READY,
-    FPD_HEAD_NONE,      /* only management records came, all answered; the connection is clean */
-    FPD_HEAD_CLOSED,    /* end of file before a request began */
-    FPD_HEAD_CUT,       /* end of file inside the head; the id is known if has_begun */
-    FPD_HEAD_LATE,      /* the read limit passed */
-    FPD_HEAD_BAD,       /* not FastCGI, or too large; wire_error_text(error) */
-    FPD_HEAD_ABORTED,   /* ABORT_REQUEST before the head was whole */
-    FPD_HEAD_ROLE,      /* whole, but of a role that does not exist */
+    FPD_HEAD_NONE,    /* only management records came, all answered; the connection is clean */
+    FPD_HEAD_CLOSED,  /* end of file before a request began */
+    FPD_HEAD_CUT,     /* end of file inside the head; the id is known if has_begun */
+    FPD_HEAD_LATE,    /* the read limit passed */
+    FPD_HEAD_BAD,     /* not FastCGI, or too large; wire_error_text(error) */
+    FPD_HEAD_ABORTED, /* ABORT_REQUEST before the head was whole */
+    FPD_HEAD_ROLE,    /* whole, but of a role that does not exist */
     FPD_HEAD_NO_MEMORY
 } fpd_request_head;
 
@@ -74,8 +75,8 @@ void fpd_request_open(fpd_request *request, int fd, const void *leftover, size_t
 /* Reads one head; the whole of it within the time limit. */
 fpd_request_head fpd_request_read_head(fpd_request *request);
 
-/* After the head: takes what is there of the body without waiting. Returns 1 when the connection has
- * ended and the body (content_length bytes; -1: up to the end of STDIN) is not whole. */
+/* After the head: takes what is there of the body without waiting. Returns 1 when the connection
+ * has ended and the body (content_length bytes; -1: up to the end of STDIN) is not whole. */
 int fpd_request_is_cut(fpd_request *request, int64_t content_length);
 
 /* Up to size bytes of the body; fewer only at its end (also an abort, end of file, the read limit).

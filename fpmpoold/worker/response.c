@@ -155,8 +155,8 @@ static int make_room(fpd_response *response, size_t length)
     return response->used + length + reserve <= BUFFER_SIZE || fpd_response_flush(response);
 }
 
-/* What does not fit goes out at once: the buffer, then full records straight from `data`. Returns how
- * many bytes of data were sent, -1 when the client is gone. */
+/* What does not fit goes out at once: the buffer, then full records straight from `data`. Returns
+ * how many bytes of data were sent, -1 when the client is gone. */
 static ssize_t send_large(fpd_response *response, int type, const char *data, size_t length)
 {
     uint8_t headers[RECORDS_ONCE][WIRE_HEADER_SIZE];
@@ -181,9 +181,8 @@ static ssize_t send_large(fpd_response *response, int type, const char *data, si
 /* Content that the open record, or a new one, can still take. */
 static size_t room_for(const fpd_response *response, int type)
 {
-    size_t content = response->open_type == type
-                         ? response->used - response->record - WIRE_HEADER_SIZE
-                         : 0;
+    size_t content =
+        response->open_type == type ? response->used - response->record - WIRE_HEADER_SIZE : 0;
     size_t header = response->open_type == type ? 0 : 2 * WIRE_HEADER_SIZE;
     size_t limit = WIRE_HEADER_SIZE + FPD_RESPONSE_RECORD;
     size_t room = response->used + header < limit ? limit - response->used - header : 0;

@@ -1,5 +1,5 @@
-/* response.h - the writing side of a connection: records, buffered and sent in as few writes as can be
- * (dispatch.md 3, 4).
+/* response.h - the writing side of a connection: records, buffered and sent in as few writes as can
+ * be (dispatch.md 3, 4).
  *
  * Works on a non-blocking socket and waits with poll and a deadline. Knows nothing of PHP.
  */
@@ -21,13 +21,13 @@ typedef struct fpd_response {
     uint16_t id;
     uint8_t *buffer;
     size_t used;
-    size_t record;     /* where the open record's header stands */
-    int open_type;     /* enum wire_type of the open record, 0: none */
-    int has_begun;     /* bytes were sent */
-    int has_ended;     /* END_REQUEST was sent, or would have been */
-    int is_broken;     /* the client is gone, or did not read in time */
+    size_t record;      /* where the open record's header stands */
+    int open_type;      /* enum wire_type of the open record, 0: none */
+    int has_begun;      /* bytes were sent */
+    int has_ended;      /* END_REQUEST was sent, or would have been */
+    int is_broken;      /* the client is gone, or did not read in time */
     uint64_t body_sent; /* STDOUT content */
-    int64_t timeout;   /* microseconds without a byte taken */
+    int64_t timeout;    /* microseconds without a byte taken */
     fpd_response_begin_fn *on_begin;
     void *context;
 } fpd_response;
@@ -39,8 +39,8 @@ void fpd_response_create(fpd_response *response, int64_t timeout, fpd_response_b
 /* A new response on a connection. The descriptor stays the caller's. */
 void fpd_response_open(fpd_response *response, int fd, uint16_t id);
 
-/* Adds to a stream (WIRE_STDOUT or WIRE_STDERR). Sends full buffers. Returns 1, or 0 when the client
- * is gone. */
+/* Adds to a stream (WIRE_STDOUT or WIRE_STDERR). Sends full buffers. Returns 1, or 0 when the
+ * client is gone. */
 int fpd_response_write(fpd_response *response, int type, const char *data, size_t length);
 
 /* Adds whole records between ours. */

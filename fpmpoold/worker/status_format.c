@@ -346,7 +346,8 @@ static void put_html_slot(page *out, const field *fields, int is_first)
     put(out, "</tr>\n");
 }
 
-/* Name, type, help of each number of the pool, in the page's order; index into the pool's fields. */
+/* Name, type, help of each number of the pool, in the page's order; index into the pool's fields.
+ */
 static const struct metric {
     const char *name;
     const char *type;

@@ -1,8 +1,8 @@
 /* worker.c - the life of a worker: set-up, waiting on {channel, lane}, slot states, the end.
  *
- * Runs in a forked child of the pool process. Owns the channel's other end and the lane; what happens
- * on a connection is exchange.c's. Every slot state change here is a compare-and-swap as dispatch.md
- * 1 says.
+ * Runs in a forked child of the pool process. Owns the channel's other end and the lane; what
+ * happens on a connection is exchange.c's. Every slot state change here is a compare-and-swap as
+ * dispatch.md 1 says.
  */
 #include "worker/worker.h"
 
@@ -30,7 +30,7 @@
 typedef struct worker {
     const fpd_worker_setup *setup;
     fpd_slot *slot;
-    int lane; /* -1: none */
+    int lane;                     /* -1: none */
     fpd_connection_id connection; /* of the lane */
     uint32_t log_generation;
     int access_log;
@@ -109,8 +109,7 @@ static int close_others(const fpd_worker_setup *setup)
         if (kept[i] < (int)next) {
             continue;
         }
-        if ((unsigned int)kept[i] > next &&
-            close_range(next, (unsigned int)kept[i] - 1, 0) != 0) {
+        if ((unsigned int)kept[i] > next && close_range(next, (unsigned int)kept[i] - 1, 0) != 0) {
             return -1;
         }
         next = (unsigned int)kept[i] + 1;
@@ -128,8 +127,7 @@ static int set_output(const fpd_worker_setup *setup)
     if (null >= 0 && null != STDIN_FILENO && dup2(null, STDIN_FILENO) < 0) {
         return -1;
     }
-    if (output >= 0 &&
-        (dup2(output, STDOUT_FILENO) < 0 || dup2(output, STDERR_FILENO) < 0)) {
+    if (output >= 0 && (dup2(output, STDOUT_FILENO) < 0 || dup2(output, STDERR_FILENO) < 0)) {
         return -1;
     }
     return 0;
@@ -184,8 +182,8 @@ static void __attribute__((noreturn)) leave(worker *self, int code)
 static void say(worker *self, fpd_message_type type, const void *body, size_t length,
                 const void *more, size_t more_length)
 {
-    apr_status_t status = fpd_channel_send(self->setup->channel, type, body, length, more,
-                                           more_length, NULL, 0, 0);
+    apr_status_t status =
+        fpd_channel_send(self->setup->channel, type, body, length, more, more_length, NULL, 0, 0);
 
     /* The pool process is gone, and with it everyone who could give work. */
     if (status != APR_SUCCESS) {
