@@ -143,25 +143,34 @@ check: all unit
 	perl t/run
 
 # ---- install ----
+DOC = $(DESTDIR)$(datadir)/doc/fpmpool
+FILL_IN = sed 's|@sbindir@|$(sbindir)|g; s|@sysconfdir@|$(sysconfdir)|g; s|@datadir@|$(datadir)|g; \
+	s|@localstatedir@|$(localstatedir)|g; s|@runstatedir@|$(runstatedir)|g; \
+	s|@moduledir@|$(HTTPD_MODULEDIR)|g'
+DOCUMENTS = README.md CHANGES LICENSE fpmpoold/README.md mod_fpmpool/README.md
+
+# A configuration that is there is never overwritten. What belongs to httpd or systemd is installed
+# as an example: where it goes is the administrator's or the package's choice.
 install: all
 	install -d $(DESTDIR)$(sbindir) $(DESTDIR)$(libexecdir)/fpmpool $(DESTDIR)$(HTTPD_MODULEDIR)
-	install -d $(DESTDIR)$(sysconfdir)/fpmpool/pool.d $(DESTDIR)$(datadir)/doc/fpmpool/examples
+	install -d $(DESTDIR)$(sysconfdir)/fpmpool/pool.d $(DESTDIR)$(localstatedir)/log
 	install -m 755 $(MASTER) $(DESTDIR)$(sbindir)/
 	install -m 755 $(HOSTS) $(DESTDIR)$(libexecdir)/fpmpool/
 	install -m 644 $(MODULE) $(DESTDIR)$(HTTPD_MODULEDIR)/
-	for file in fpmpoold.conf pool.d/www.conf; do \
+	umask 022; for file in fpmpoold.conf pool.d/www.conf; do \
 		test -e "$(DESTDIR)$(sysconfdir)/fpmpool/$$file" || \
-		sed 's|@sysconfdir@|$(sysconfdir)|g; s|@runstatedir@|$(runstatedir)|g' conf/$$file \
-			>"$(DESTDIR)$(sysconfdir)/fpmpool/$$file" || exit 1; done
-	sed 's|@sbindir@|$(sbindir)|g; s|@sysconfdir@|$(sysconfdir)|g' conf/fpmpoold.service \
-		>$(DESTDIR)$(datadir)/doc/fpmpool/examples/fpmpoold.service
-	install -m 644 conf/fpmpool.load conf/fpmpool.conf conf/fpmpoold.tmpfiles \
-		$(DESTDIR)$(datadir)/doc/fpmpool/examples/
-	install -m 644 README.md CHANGES LICENSE $(DESTDIR)$(datadir)/doc/fpmpool/
+		$(FILL_IN) conf/$$file >"$(DESTDIR)$(sysconfdir)/fpmpool/$$file" || exit 1; done
+	for file in $(DOCUMENTS); do \
+		install -D -m 644 $$file "$(DOC)/$$file" || exit 1; done
+	umask 022; for file in $(patsubst conf/%,%,$(wildcard conf/fpmpool.* conf/*.service conf/*.tmpfiles \
+			conf/examples/*/*)); do \
+		install -d "$(DOC)/conf/$$(dirname $$file)" && \
+		$(FILL_IN) conf/$$file >"$(DOC)/conf/$$file" || exit 1; done
 
+# Leaves the configuration and the logs.
 uninstall:
 	rm -f $(DESTDIR)$(sbindir)/fpmpoold $(DESTDIR)$(HTTPD_MODULEDIR)/mod_fpmpool.so
-	rm -rf $(DESTDIR)$(libexecdir)/fpmpool $(DESTDIR)$(datadir)/doc/fpmpool
+	rm -rf $(DESTDIR)$(libexecdir)/fpmpool $(DOC)
 
 clean:
 	rm -rf $(BUILD)/obj $(BUILD)/bin $(BUILD)/lib $(BUILD)/test $(BUILD)/libfpd.a $(BUILD)/pure.a

@@ -30,6 +30,22 @@ static int is_directory(const char *path)
 
 /* ---- global ------------------------------------------------------------------------------- */
 
+/* Keys of php-fpm that have one value here: whoever asks for another one is told. */
+static void say_fixed(fpd_parse *parse)
+{
+    const fpd_conf_global *global = &parse->conf->global;
+
+    if (!global->log_buffering) {
+        fpd_parse_say(parse, FPD_CONF_NOTICE, 0, "log_buffering",
+                      "'log_buffering = no' has no effect: each line is always one write");
+    }
+    if (global->events_mechanism != NULL && strcasecmp(global->events_mechanism, "epoll") != 0) {
+        fpd_parse_say(parse, FPD_CONF_NOTICE, 0, "events.mechanism",
+                      "'events.mechanism = %s' has no effect: epoll is always used",
+                      global->events_mechanism);
+    }
+}
+
 static void check_global(fpd_parse *parse)
 {
     fpd_conf_global *global = &parse->conf->global;
@@ -62,6 +78,7 @@ static void check_global(fpd_parse *parse)
                       "event mechanism '%s' is not available on this system",
                       global->events_mechanism);
     }
+    say_fixed(parse);
     global->events_mechanism = "epoll"; /* the one that is used, whatever was asked */
     if (global->pid == NULL) {
         global->pid = options->pid_file;

@@ -15,7 +15,7 @@ static const apr_getopt_option_t options[] = {
     {"php-ini", 'c', 1, "PATH  php.ini file, or the directory of it"},
     {"no-php-ini", 'n', 0, "      no php.ini and no scan directory"},
     {"define", 'd', 1, "K[=V] ini entry K (default value 1); may be repeated"},
-    {"profile-info", 'e', 0, "      extended information for debuggers and profilers"},
+    {"profile-info", 'e', 0, "      accepted for php-fpm's sake, without effect"},
     {"help", 'h', 0, "      this help"},
     {"usage", '?', 0, "      this help"},
     {"info", 'i', 0, "      phpinfo() as text"},
@@ -95,7 +95,7 @@ static void take(fpd_argv *read, int option, const char *argument, apr_pool_t *p
     case 'R':
         read->options.allow_root = 1;
         break;
-    default: /* 'e': extended info has no switch of its own here; accepted as php-fpm does */
+    default: /* 'e': php-fpm's option; debuggers and profilers ask PHP for what they need */
         break;
     }
 }

@@ -1,0 +1,334 @@
+# The documents say what the code does: keys, types and defaults, options, signals, exit codes, log
+# lines, directives, variables of the tests; links lead somewhere; commands that are shown exist.
+
+use strict;
+use warnings;
+use File::Basename qw(dirname);
+use File::Temp ();
+use Test::More;
+
+chdir dirname(__FILE__) . '/..' or die $!;
+my $build    = $ENV{FPMPOOL_BUILD} || 'build';
+my @document = qw(README.md fpmpoold/README.md mod_fpmpool/README.md t/README.md);
+my %text     = map { $_ => slurp($_) } @document;
+my $daemon   = $text{'fpmpoold/README.md'};
+my $main     = $text{'README.md'};
+
+# ---- keys -----------------------------------------------------------------------------------
+
+my %type_name = (
+    NUMBER => 'number', PRIORITY => 'priority', TIME => 'time', SCALE => 'time', BOOLEAN => 'boolean', TEXT => 'text', PATH => 'path',
+    LEVEL => 'level', FACILITY => 'facility', CORE => 'core limit', PM => 'pm', MODE => 'mode',
+);
+my $table = slurp('fpmpoold/conf/keys.c');
+my (%key, @order);    # "Global section/name" => {type, preset, effect}
+my $string = qr/"((?:\\.|[^"\\])*)"/;
+while ($table =~ /^\s+(GLOBAL|POOL|OURS)\($string,\s*FPD_KEY_(\w+),\s*\w+,\s*$string(?:,\s*([01]))?\)/mg) {
+    my ($macro, $name, $type, $preset, $effect) = ($1, $2, $3, $4, $5 // 1);
+    my $section = { GLOBAL => 'Global section', POOL => 'Pool sections', OURS => 'Keys that php-fpm does not have' }->{$macro};
+    $key{"$section/$name"} = { type => $type_name{$type} // $type, preset => $preset =~ s/\\(.)/$1/gr, effect => $effect };
+}
+my $rows_in_code = () = $table =~ /^\s+(?:GLOBAL|POOL|OURS)\("/mg;
+
+subtest 'the tables of keys are the table of the code' => sub {
+    is(scalar keys %key, $rows_in_code, 'every row of keys.c was understood');
+    cmp_ok(scalar keys %key, '>', 50, 'there are keys');
+    my %documented;
+    for my $section ('Global section', 'Pool sections', 'Keys that php-fpm does not have') {
+        for my $row (table_rows($daemon, $section)) {
+            my ($name, $type, $preset, $meaning) = @$row;
+            $name =~ s/^`|`$//g;
+            $documented{"$section/$name"} = { type => $type, preset => $preset eq '-' ? '' : $preset, effect => $meaning =~ /No effect yet/ ? 0 : 1, meaning => $meaning };
+        }
+    }
+    is_deeply([ sort keys %documented ], [ sort keys %key ], 'the same keys in the same sections');
+    for my $name (sort grep { $documented{$_} } keys %key) {
+        is($documented{$name}{$_}, $key{$name}{$_}, "$name: $_") for qw(type preset effect);
+        like($documented{$name}{meaning}, qr/\w/, "$name: has a meaning");
+    }
+};
+
+subtest 'lists and include' => sub {
+    my $parse = slurp('fpmpoold/conf/parse.c');
+    my ($settings) = $parse =~ /php_settings\[\] = \{(.*?)\}/s;
+    my @list = (($settings =~ /"(\w+)"/g), $parse =~ /strcmp\(line(?:->|\.)name, "([\w.]+)"\)/g);
+    my @documented = map { $_->[0] =~ /^`([\w.]+)/ ? $1 : $_->[0] } table_rows($daemon, 'Lists and include');
+    is_deeply([ sort @documented ], [ sort @list ], 'the table has what the parser knows');
+};
+
+subtest 'documented defaults are those of the program' => sub {
+    my $program = "$build/bin/fpmpoold";
+    plan(skip_all => "$program is not built") unless -x $program;
+    my $dir = File::Temp->newdir;
+    my $user = $> ? '' : "user = www-data\n";
+    spew("$dir/a.conf", "[a]\n${user}listen = $dir/a.sock\npm = ondemand\npm.max_children = 1\n");
+    my $output = `$program -tt -y $dir/a.conf 2>&1`;
+    my %dumped;
+    my $section = '';
+    for my $line (split /\n/, $output) {
+        $section = $1 eq 'global' ? 'Global section' : 'Pool sections' if $line =~ /NOTICE: \s*\[(\w+)\]$/;
+        $dumped{"$section/$1"} = $2 if $line =~ /\t([\w.]+) = (.*)$/;
+    }
+    for my $name (sort keys %key) {
+        my $preset = $key{$name}{preset};
+        next if $preset eq '' || $preset =~ / / && $preset !~ /^\./ || $name =~ /^Keys/;
+        next if $name =~ m{/(?:error_log|ping\.response|listen\.mode|syslog\.facility)$};    # dumped resolved, or when used
+        $preset = seconds($preset) . ($dumped{$name} =~ /s$/ ? 's' : '') if $key{$name}{type} eq 'time';
+        is($dumped{$name}, $preset, $name);
+    }
+};
+
+subtest 'a key without effect says so' => sub {
+    my $program = "$build/bin/fpmpoold";
+    plan(skip_all => "$program is not built") unless -x $program;
+    my $dir  = File::Temp->newdir;
+    my $user = $> ? '' : "user = www-data\n";
+    my %value = (text => 'x', number => 3, time => '10s', path => "$dir/x.log", boolean => 'yes');
+    my @silent = sort grep { !$key{$_}{effect} } keys %key;
+    my %line = ('Global section' => '', 'Pool sections' => '');
+    for my $name (@silent) {
+        my ($section, $key) = split m{/}, $name, 2;
+        $line{$section} .= "$key = $value{ $key{$name}{type} }\n";
+    }
+    spew("$dir/a.conf", "[global]\nlog_buffering = no\nevents.mechanism = poll\n" . $line{'Global section'}
+        . "[a]\n${user}listen = $dir/a.sock\npm = static\npm.max_children = 1\n" . $line{'Pool sections'});
+    my $output = `$program -t -y $dir/a.conf 2>&1`;
+    is($? >> 8, 0, 'the file is good') or diag($output);
+    for my $name (@silent) {
+        my $key = $name =~ s{.*/}{}r;
+        like($output, qr/NOTICE: \[\Q$dir\E\/a\.conf:\d+\] '\Q$key\E' is accepted but has no effect yet/, $name);
+    }
+    like($output, qr/NOTICE: 'log_buffering = no' has no effect/, 'log_buffering = no');
+    like($output, qr/NOTICE: 'events\.mechanism = poll' has no effect/, 'events.mechanism = poll');
+    spew("$dir/a.conf", "[global]\nlog_buffering = yes\nevents.mechanism = epoll\n[a]\n${user}listen = $dir/a.sock\npm = static\npm.max_children = 1\n");
+    unlike(`$program -t -y $dir/a.conf 2>&1`, qr/no effect/, 'and nothing is said of what has its effect');
+};
+
+# ---- the daemon's other tables ----------------------------------------------------------------
+
+subtest 'options' => sub {
+    my $source = slurp('fpmpoold/master/argv.c');
+    my @code = map { "$_->[1] $_->[0] $_->[2]" } pairs($source =~ /^\s+\{"([\w-]+)", '(.)', ([01]),/mg);
+    my @documented;
+    for my $row (table_rows($daemon, 'Command line')) {
+        next unless $row->[1] =~ /^`--/;
+        my ($short, $argument) = $row->[0] =~ /^`-(\S)( \S+)?`$/ or do { fail("not an option: $row->[0]"); next };
+        my ($long) = $row->[1] =~ /^`--([\w-]+)`$/;
+        push @documented, "$short $long " . ($argument ? 1 : 0);
+    }
+    ok(@code > 10, 'there are options');
+    is_deeply([ sort @documented ], [ sort @code ], 'the table is argv.c\'s');
+};
+
+subtest 'signals and exit codes' => sub {
+    my ($list) = slurp('fpmpoold/master/master.c') =~ /numbers\[\] = \{(.*?)\}/s;
+    my @code = grep { $_ ne 'CHLD' } $list =~ /SIG(\w+)/g;
+    my @documented = map { split /, /, $_->[0] } table_rows($daemon, 'Signals');
+    is_deeply([ sort @documented ], [ sort @code ], 'signals of the master');
+    my @exit = slurp('fpmpoold/master/master.h') =~ /FPD_EXIT_\w+ = (\d+)/g;
+    my @documented_exit = map { $_->[0] } grep { $_->[0] =~ /^\d+$/ } table_rows($daemon, 'Command line');
+    is_deeply([ sort @documented_exit ], [ sort @exit ], 'exit codes');
+};
+
+subtest 'log lines' => sub {
+    my %known;
+    for my $file (glob 'fpmpoold/*/*.c') {
+        my $code = slurp($file) =~ s{/\*.*?\*/}{}sgr;
+        $code =~ s/"\s*\n\s*"//g;    # pieces of one string
+        $known{ $_ =~ s/\\(.)/$1/gr } = 1 for $code =~ /$string/g;
+    }
+    my @row = table_rows($daemon, 'Log lines');
+    cmp_ok(scalar @row, '>', 20, 'there are lines');
+    for my $row (@row) {
+        my ($line) = $row->[1] =~ /^`(.*)`$/ or do { fail("not a line: $row->[1]"); next };
+        like($row->[0], qr/^(?:NOTICE|WARNING|ERROR|ALERT)$/, "level of: $line");
+        # the part that a pool's own lines get from the master may stand in the code or not
+        my $pattern = join '.*', map { quotemeta } split /\{[^}]*\}/, $line;
+        my @piece = $line =~ /^child \{pid\} exited/ ? ($line =~ /(exited (?:with code|on signal) )/) : ();
+        my $found = grep { /^$pattern/ } keys %known;
+        $found ||= grep { index($_, $piece[0]) >= 0 } keys %known if @piece;
+        ok($found, "the code can say: $line");
+    }
+};
+
+subtest 'tokens of access.format' => sub {
+    my ($tokens) = slurp('fpmpoold/worker/access_log.c') =~ /strchr\("%(\w+)"/;
+    my ($part) = $daemon =~ /^## Access log$(.*?)^## /ms;
+    my %documented = map { $_ => 1 } map { /`%(?:\{NAME\})?(\w|%)`/g } grep { /^\|/ } split /\n/, $part;
+    is_deeply([ sort keys %documented ], [ sort split(//, $tokens), '%' ], 'the table has all of them');
+};
+
+# ---- the module -------------------------------------------------------------------------------
+
+subtest 'directives, both ways' => sub {
+    my $readme     = $text{'mod_fpmpool/README.md'};
+    my $conf       = join "\n", map { slurp($_) } glob 'mod_fpmpool/fpmp_conf*.c';
+    my %created    = map { $_ => 1 } $conf =~ /AP_INIT_\w+\(\s*"<?(\w+)"/g;
+    my %documented = map { $_ => 1 } $readme =~ /^### (?:\\<)?(\w+)/mg;
+    is_deeply([ sort keys %documented ], [ sort keys %created ], 'the README documents exactly what is there');
+    for my $file (@document, glob('conf/examples/*/*'), glob('conf/fpmpool*')) {
+        my %used = map { $_ => 1 } slurp($file) =~ /\b(FpmPool[A-Z]\w+|FpmPool)\b/g;
+        is_deeply([ grep { !$created{$_} } sort keys %used ], [], "$file names no other");
+    }
+};
+
+# ---- the tests' own page -----------------------------------------------------------------------
+
+subtest 'variables of the tests' => sub {
+    my %used;
+    for my $file (glob('t/*.t'), glob('t/lib/FPMPool/*.pm'), 't/run', glob('t/bench/*')) {
+        $used{$_} = 1 for slurp($file) =~ /ENV\{(FPMPOOL_\w+)\}/g;
+    }
+    my %documented = map { $_ => 1 } map { /`(FPMPOOL_\w+)/g } grep { /^\|/ } split /\n/, $text{'t/README.md'};
+    delete $used{FPMPOOL_TEST_OUTER};    # a variable that a test gives to the daemon
+    is_deeply([ sort keys %documented ], [ sort keys %used ], 't/README.md lists those that are used');
+};
+
+# ---- links, names, commands ---------------------------------------------------------------------
+
+subtest 'links lead somewhere' => sub {
+    my %anchor = map { $_ => { map { anchor($_) => 1 } $text{$_} =~ /^#+ (.*)$/mg } } @document;
+    my $count = 0;
+    for my $file (@document) {
+        my $prose = $text{$file} =~ s/^```.*?^```$//msgr;
+        for my $link ($prose =~ /\[[^\]]+\]\(([^)\s]+)\)/g) {
+            next if $link =~ /^https?:/;
+            my ($path, $place) = split /#/, $link, 2;
+            my $target = $path eq '' ? $file : normal(dirname($file) . "/$path");
+            $count++;
+            ok(-e $target, "$file: $link") or next;
+            next unless defined $place;
+            ok($anchor{$target} && $anchor{$target}{$place}, "$file: $link has that heading");
+        }
+        # files and folders that are named in the text
+        for my $path ($prose =~ m{`((?:build|conf|t|fpmpoold|mod_fpmpool)/[\w./-]*\w)`}g) {
+            next if $path =~ m{^build/(?:bin|lib|test|asan)/|/NN-|test_NAME};
+            ok(-e $path || -e dirname($file) . "/$path", "$file: $path is there");
+        }
+    }
+    cmp_ok($count, '>', 10, 'there are links');
+};
+
+subtest 'commands that are shown exist' => sub {
+    my $help    = `./configure --help`;
+    my $make    = slurp('Makefile');
+    my %option  = map { $_ => 1 } slurp('fpmpoold/master/argv.c') =~ /^\s+\{"[\w-]+", '(.)'/mg;
+    my %foreign = map { $_ => 1 } qw(systemctl a2enmod apache2ctl cp kill curl tail);
+    my %installed = map { $_ => 1 } qw(fpmpoold);
+    my $count   = 0;
+    for my $file (qw(README.md fpmpoold/README.md t/README.md)) {
+        my @command = map { split /\s*&&\s*/ } grep { /\S/ } map { s/\s+#\s.*//r } map { split /\n/ } fences($text{$file}, 'sh');
+        for my $command (@command) {
+            my ($word, @argument) = split ' ', $command;
+            $count++;
+            if ($word eq 'sh') {
+                ok(-f $argument[0], "$file: $command") or next;
+                next if @argument < 2 || $argument[1] =~ /^\[/;
+                like(slurp($argument[0]), qr/\b\Q$argument[1]\E\b/, '... and takes that argument');
+            } elsif ($word eq './configure') {
+                for my $flag (@argument) {
+                    my ($name) = $flag =~ /^(--[\w-]+)/;
+                    like($help, qr/\Q$name\E\b/, "$file: configure knows $name");
+                }
+            } elsif ($word eq 'make') {
+                like($make, qr/^\Q$_\E:/m, "$file: make $_") for grep { !/=/ } @argument;
+                pass("$file: $command");
+            } elsif ($word =~ m{^(?:build/bin/)?fpmpoold$}) {
+                my @flag = map { /^-(\w)/ ? $1 : () } @argument;
+                is_deeply([ grep { !$option{$_} } @flag ], [], "$file: $command");
+            } elsif ($word eq 'prove') {
+                ok(-f $argument[-1], "$file: $command");
+            } elsif ($word =~ m{/}) {
+                ok(-x $word, "$file: $command");
+            } else {
+                ok($foreign{$word}, "$file: $command is a command of the system");
+            }
+        }
+    }
+    cmp_ok($count, '>', 10, 'there are commands');
+    for my $option ($main =~ /^\| (`--.*?) \|/mg) {
+        like($help, qr/\Q$_\E\b/, "configure knows $_") for $option =~ /(--[\w-]+)/g;
+    }
+};
+
+subtest 'dependencies' => sub {
+    my $script = slurp('build/deps.sh') =~ s/^\s*#.*$//mgr;
+    my %installed = map { $_ => 1 } map { split ' ' } map { s/\$packages//r } $script =~ /^\s*packages="([^"]*)"/msg;
+    my %documented = map { $_ => 1 } map { $_->[0] =~ /`([^`]+)`/g } table_rows($main, 'Dependencies');
+    is_deeply([ sort keys %documented ], [ sort keys %installed ], 'the README gives a reason for each package of deps.sh');
+};
+
+subtest 'the first screen' => sub {
+    my @line = split /\n/, $main;
+    my ($end) = grep { $line[$_] =~ /^## / } 0 .. $#line;
+    cmp_ok($end, '<=', 75, 'fits a screen');
+    my $head = join "\n", @line[ 0 .. $end ];
+    like($head, qr/^sh build\/demo\.sh \[DOCROOT\]/m, 'the demo');
+    like($head, qr/^sh build\/check\.sh/m, 'the check');
+    is(scalar fences($head, 'apache'), 1, 'httpd\'s part');
+    is(scalar fences($head, 'ini'), 1, 'the pool\'s part');
+    like($main, qr/^## Measured\n.*^<!-- figures: t\/bench\/hello -->$/ms, 'the place of the figures');
+    my ($version) = slurp('Makefile') =~ /^VERSION = (\S+)$/m;
+    like(slurp('CHANGES'), qr/^\Q$version\E\b/m, "CHANGES tells of $version");
+};
+
+done_testing();
+
+# ---- helpers -------------------------------------------------------------------------------------
+
+sub slurp {
+    my ($file) = @_;
+    open my $in, '<', $file or die "$file: $!\n";
+    local $/;
+    return scalar <$in>;
+}
+
+sub spew {
+    my ($file, $content) = @_;
+    open my $out, '>', $file or die "$file: $!\n";
+    print {$out} $content;
+    close $out or die "$file: $!\n";
+    return;
+}
+
+# The rows of the tables below a heading: lists of cells. Heads and rules are left out.
+sub table_rows {
+    my ($document, $heading) = @_;
+    my ($part) = $document =~ /^#+ \Q$heading\E\n(.*?)(?=^#+ |\z)/ms or die "no heading '$heading'\n";
+    my @row;
+    my @line = split /\n/, $part;
+    for my $n (0 .. $#line) {
+        next unless $line[$n] =~ /^\|(.*)\|$/;
+        my $cells = $1;
+        next if $cells =~ /^[-:| ]+$/ || ($line[ $n + 1 ] // '') =~ /^\|[-:| ]+\|$/;
+        push @row, [ map { s/^\s+|\s+$//gr } split /(?<!\\)\|/, $cells, -1 ];
+    }
+    return @row;
+}
+
+sub fences {
+    my ($document, $kind) = @_;
+    return $document =~ /^```\Q$kind\E\n(.*?)^```$/msg;
+}
+
+sub pairs {
+    my @list = @_;
+    my @triple;
+    push @triple, [ splice @list, 0, 3 ] while @list;
+    return @triple;
+}
+
+sub seconds {
+    my ($time) = @_;
+    return $time =~ /^(\d+)m$/ ? $1 * 60 : $time =~ /^(\d+)s?$/ ? $1 : $time;
+}
+
+# A heading's name in a link, as the usual viewers make it.
+sub anchor { return lc($_[0]) =~ s/[^\w\s-]//gr =~ s/\s/-/gr }
+
+sub normal {
+    my ($path) = @_;
+    $path =~ s{^\./}{};
+    1 while $path =~ s{(?:^|/)(?!\.\./)[^/]+/\.\.(?:/|$)}{/} && $path =~ s{^/}{};
+    return $path =~ s{/$}{}r;
+}
