@@ -73,7 +73,9 @@ sub accepts_pool {
 
 sub accepts_nginx {
     my ($text, $name) = @_;
-    my $file = write_file('nginx-' . ++$count . '.conf', nginx_frame($text =~ /^\s*(?:server|upstream)\s/m ? $text : "server {\nlisten 127.0.0.1:1;\n$text}\n", $dir, 1));
+    my $port = free_port();    # its test binds
+    my $server = $text =~ /^\s*(?:server|upstream)\s/m ? $text : "server {\nlisten 127.0.0.1:$port;\n$text}\n";
+    my $file = write_file('nginx-' . ++$count . '.conf', nginx_frame($server, $dir, $port));
     my ($code, $output) = run('/usr/sbin/nginx', '-t', '-q', '-p', $dir, '-c', $file);
     return ok($code == 0 && $output !~ /\S/, $name) || diag("$output\n$text");
 }
