@@ -127,7 +127,15 @@ static candidate choose(fpd_pool *pool)
     return best;
 }
 
-/* The slot was IDLE and is ours now: its lane is watched here again. */
+/* A lane at a clean point, nothing of its next request was read: it is watched here again. What was
+ * once read before it was assigned has been served. */
+static void watch_lane(fpd_connection *lane)
+{
+    fpd_connections_drop_leftover(lane);
+    fpd_connections_watch(lane);
+}
+
+/* The slot was IDLE and is ours now, and so is its lane. */
 static void take_lane(fpd_child *child)
 {
     fpd_slot *slot = slot_of(child);
@@ -138,7 +146,7 @@ static void take_lane(fpd_child *child)
     }
     lane = fpd_connections_at(child->pool, atomic_load(&slot->lane_index));
     if (lane != NULL && lane->state == FPD_CONNECTION_WORKER && lane->slot == child->slot) {
-        fpd_connections_watch(lane);
+        watch_lane(lane);
     }
 }
 
@@ -504,7 +512,7 @@ static void settle(fpd_child *child, fpd_connection *connection, uint64_t word, 
         }
         break;
     case FPD_SLOT_IDLE:
-        fpd_connections_watch(connection); /* a lane at a clean point, nothing of it was read */
+        watch_lane(connection);
         break;
     case FPD_SLOT_RUNNING:
         answer_for(child, connection, word, how);

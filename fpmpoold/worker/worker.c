@@ -320,14 +320,17 @@ static void become_idle_with_lane(worker *self)
     atomic_store(&self->slot->lane_index, self->connection.index);
     atomic_store(&self->slot->has_lane, 1);
     fpd_slot_move(self->slot, &word, FPD_SLOT_IDLE);
-    if (atomic_load(&self->setup->board->queue_length) != 0 &&
-        fpd_slot_move(self->slot, &word, FPD_SLOT_IDLE_NO_LANE)) {
-        atomic_store(&self->slot->has_lane, 0);
-        self->exchange.word = word;
-        give_back(self, FPD_RETURN_KEEP);
+    self->exchange.word = word;
+    if (atomic_load(&self->setup->board->queue_length) == 0) {
         return;
     }
+    if (!fpd_slot_move(self->slot, &word, FPD_SLOT_IDLE_NO_LANE)) {
+        drop_lane(self); /* claimed in this moment: the lane is the pool process's again */
+        return;
+    }
+    atomic_store(&self->slot->has_lane, 0);
     self->exchange.word = word;
+    give_back(self, FPD_RETURN_KEEP);
 }
 
 /* The connection's last request is answered: who has it next? */
@@ -460,7 +463,7 @@ static void read_lane(worker *self)
 /* Asked to quit while idle: only if nobody has claimed this worker. */
 static void quit_idle(worker *self)
 {
-    uint64_t word = self->exchange.word;
+    uint64_t word = atomic_load(&self->slot->word); /* after a refusal not the exchange's word */
 
     if (FPD_SLOT_STATE(word) == FPD_SLOT_IDLE || FPD_SLOT_STATE(word) == FPD_SLOT_IDLE_NO_LANE) {
         if (fpd_slot_move(self->slot, &word, FPD_SLOT_DONE)) {

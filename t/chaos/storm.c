@@ -261,7 +261,9 @@ static void receive(storm *all, client *who)
         }
     }
     if (who->answered == who->id_count) {
-        if (who->is_kept && all->now < all->end && rand() % 8 != 0) {
+        if (who->sent < who->request_length) {
+            disconnect(who); /* answered before STDIN ended: such a connection is not kept */
+        } else if (who->is_kept && all->now < all->end && rand() % 8 != 0) {
             start_request(all, who);
         } else if (who->is_kept) {
             disconnect(who);
