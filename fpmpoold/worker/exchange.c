@@ -193,14 +193,21 @@ static int finish(void *context)
     return is_sent;
 }
 
+static void put_user(fpd_exchange *exchange)
+{
+    if (exchange->sapi.user[0] != '\0') {
+        begin_texts(exchange->slot);
+        put_text(exchange->slot->user, sizeof(exchange->slot->user), exchange->sapi.user);
+        end_texts(exchange->slot);
+    }
+}
+
 static void set_stage_and_user(void *context, fpd_slot_stage stage)
 {
     fpd_exchange *exchange = context;
 
-    if (stage == FPD_STAGE_RUNNING && exchange->sapi.user[0] != '\0') {
-        begin_texts(exchange->slot);
-        put_text(exchange->slot->user, sizeof(exchange->slot->user), exchange->sapi.user);
-        end_texts(exchange->slot);
+    if (stage == FPD_STAGE_RUNNING) {
+        put_user(exchange);
     }
     set_stage(exchange, stage);
 }
@@ -258,6 +265,13 @@ static int is_head(const fpd_exchange *exchange)
     return strcmp(exchange->sapi.method, "HEAD") == 0;
 }
 
+/* The user of HTTP authentication, for the status page and the access log. */
+static void show_user(fpd_exchange *exchange)
+{
+    fpd_sapi_read_user(&exchange->sapi);
+    put_user(exchange);
+}
+
 static void answer_ping(fpd_exchange *exchange)
 {
     const char *text = exchange->setup->plan->ping_response;
@@ -308,8 +322,10 @@ static int answer_known_path(fpd_exchange *exchange)
         return 0;
     }
     if (is_path(plan->ping_path, sapi->request_uri)) {
+        show_user(exchange);
         answer_ping(exchange);
     } else if (is_path(plan->status_path, sapi->request_uri)) {
+        show_user(exchange);
         answer_status(exchange);
     } else {
         return 0;

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "base/loop.h"
+#include "worker/page.h"
 
 #define SLOTS_MAX 65536
 
@@ -29,101 +30,9 @@ typedef struct field {
 #define POOL_FIELDS 14
 #define SLOT_FIELDS 13
 
-/* Bytes out; what does not fit is dropped, `is_full` tells. */
-typedef struct page {
-    char *to;
-    size_t size;
-    size_t length;
-    int is_full;
-} page;
-
-static void put_bytes(page *out, const char *bytes, size_t length)
-{
-    if (out->is_full || length > out->size - out->length) {
-        out->is_full = 1;
-        return;
-    }
-    memcpy(out->to + out->length, bytes, length);
-    out->length += length;
-}
-
-static void put(page *out, const char *text)
-{
-    put_bytes(out, text, strlen(text));
-}
-
-static void put_number(page *out, uint64_t number)
-{
-    char digits[24];
-
-    snprintf(digits, sizeof(digits), "%" PRIu64, number);
-    put(out, digits);
-}
-
 /* ---- values ------------------------------------------------------------------------------ */
 
-static void put_markup_text(page *out, const char *text)
-{
-    static const char special[] = "&<>\"'";
-    static const char *const entities[] = {"&amp;", "&lt;", "&gt;", "&quot;", "&#039;"};
-
-    for (; *text != '\0'; text++) {
-        const char *found = strchr(special, *text);
-        if (found != NULL) {
-            put(out, entities[found - special]);
-        } else if ((unsigned char)*text < 0x20 || (unsigned char)*text == 0x7f) {
-            put(out, "?"); /* not allowed in XML in any form */
-        } else {
-            put_bytes(out, text, 1);
-        }
-    }
-}
-
-/* Length of the UTF-8 character at text, 0 if there is none. */
-static size_t character_length(const char *text)
-{
-    const unsigned char *byte = (const unsigned char *)text;
-    size_t length = byte[0] >= 0xf0 ? 4 : byte[0] >= 0xe0 ? 3 : 2;
-
-    if (byte[0] < 0x80) {
-        return 1;
-    }
-    if (byte[0] < 0xc2 || byte[0] > 0xf4 || (byte[0] == 0xe0 && byte[1] < 0xa0) ||
-        (byte[0] == 0xed && byte[1] > 0x9f) || (byte[0] == 0xf0 && byte[1] < 0x90) ||
-        (byte[0] == 0xf4 && byte[1] > 0x8f)) {
-        return 0;
-    }
-    for (size_t i = 1; i < length; i++) {
-        if ((byte[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    return length;
-}
-
-static void put_json_text(page *out, const char *text)
-{
-    char escaped[8];
-
-    put(out, "\"");
-    while (*text != '\0') {
-        size_t length = character_length(text);
-        if (*text == '"' || *text == '\\' || *text == '/') {
-            put(out, "\\");
-            put_bytes(out, text, 1);
-        } else if (length == 0 || (unsigned char)*text < 0x20 || *text == 0x7f) {
-            snprintf(escaped, sizeof(escaped), "\\u%04x", (unsigned char)*text);
-            put(out, escaped);
-            length = 1;
-        } else {
-            put_bytes(out, text, length);
-        }
-        text += length > 0 ? length : 1;
-    }
-    put(out, "\"");
-}
-
-static void put_date(page *out, uint64_t seconds)
+static void put_date(fpd_page *out, uint64_t seconds)
 {
     time_t when = (time_t)seconds;
     struct tm parts;
@@ -133,38 +42,33 @@ static void put_date(page *out, uint64_t seconds)
         strftime(date, sizeof(date), "%d/%b/%Y:%H:%M:%S %z", &parts) == 0) {
         strcpy(date, "-");
     }
-    put(out, date);
+    fpd_page_put(out, date);
 }
 
-static void put_plain_text(page *out, const char *text)
-{
-    put(out, text);
-}
-
-static void put_value(page *out, format form, const field *of)
+static void put_value(fpd_page *out, format form, const field *of)
 {
     char percent[32];
 
     switch (of->kind) {
     case FIELD_TEXT:
-        (form == FORMAT_JSON   ? put_json_text
-         : form == FORMAT_TEXT ? put_plain_text
-                               : put_markup_text)(out, of->text);
+        (form == FORMAT_JSON   ? fpd_page_put_json
+         : form == FORMAT_TEXT ? fpd_page_put
+                               : fpd_page_put_markup)(out, of->text);
         break;
     case FIELD_TIME:
         if (form == FORMAT_TEXT || form == FORMAT_HTML) {
             put_date(out, of->number);
         } else {
-            put_number(out, of->number);
+            fpd_page_put_number(out, of->number);
         }
         break;
     case FIELD_PERCENT:
         snprintf(percent, sizeof(percent), "%" PRIu64 ".%02u", of->number / 100,
                  (unsigned)(of->number % 100));
-        put(out, percent);
+        fpd_page_put(out, percent);
         break;
     case FIELD_NUMBER:
-        put_number(out, of->number);
+        fpd_page_put_number(out, of->number);
     }
 }
 
@@ -269,81 +173,81 @@ static void list_slot_fields(field fields[SLOT_FIELDS], const fpd_slot_view *vie
 
 /* ---- formats ----------------------------------------------------------------------------- */
 
-static void put_text_fields(page *out, const field *fields, int count)
+static void put_text_fields(fpd_page *out, const field *fields, int count)
 {
     for (int i = 0; i < count; i++) {
         const char *name =
             strcmp(fields[i].name, "request uri") == 0 ? "request URI" : fields[i].name;
         char label[32];
         snprintf(label, sizeof(label), "%s:%*s", name, (int)(21 - strlen(name)), "");
-        put(out, label);
+        fpd_page_put(out, label);
         put_value(out, FORMAT_TEXT, &fields[i]);
-        put(out, "\n");
+        fpd_page_put(out, "\n");
     }
 }
 
-static void put_json_fields(page *out, const field *fields, int count)
+static void put_json_fields(fpd_page *out, const field *fields, int count)
 {
     for (int i = 0; i < count; i++) {
-        put(out, i == 0 ? "{\"" : ",\"");
-        put(out, fields[i].name);
-        put(out, "\":");
+        fpd_page_put(out, i == 0 ? "{\"" : ",\"");
+        fpd_page_put(out, fields[i].name);
+        fpd_page_put(out, "\":");
         put_value(out, FORMAT_JSON, &fields[i]);
     }
 }
 
-static void put_xml_fields(page *out, const field *fields, int count, const char *line_end)
+static void put_xml_fields(fpd_page *out, const field *fields, int count, const char *line_end)
 {
     for (int i = 0; i < count; i++) {
         char name[32];
         snprintf(name, sizeof(name), "%s", fields[i].name);
         for (char *blank = name; (blank = strchr(blank, ' ')) != NULL; *blank = '-') {
         }
-        put(out, "<");
-        put(out, name);
-        put(out, ">");
+        fpd_page_put(out, "<");
+        fpd_page_put(out, name);
+        fpd_page_put(out, ">");
         put_value(out, FORMAT_XML, &fields[i]);
-        put(out, "</");
-        put(out, name);
-        put(out, ">");
-        put(out, line_end);
+        fpd_page_put(out, "</");
+        fpd_page_put(out, name);
+        fpd_page_put(out, ">");
+        fpd_page_put(out, line_end);
     }
 }
 
-static void put_html_pool(page *out, const field *fields)
+static void put_html_pool(fpd_page *out, const field *fields)
 {
-    put(out, "<!DOCTYPE html PUBLIC \"-//W3C//DTD XHTML 1.0 Strict//EN\" "
-             "\"http://www.w3.org/TR/xhtml1/DTD/xhtml1-strict.dtd\">\n"
-             "<html xmlns=\"http://www.w3.org/1999/xhtml\" xml:lang=\"en\" lang=\"en\">\n"
-             "<head><title>PHP-FPM Status Page</title></head>\n<body>\n<table>\n");
+    fpd_page_put(out, "<!DOCTYPE html PUBLIC \"-//W3C//DTD XHTML 1.0 Strict//EN\" "
+                      "\"http://www.w3.org/TR/xhtml1/DTD/xhtml1-strict.dtd\">\n"
+                      "<html xmlns=\"http://www.w3.org/1999/xhtml\" xml:lang=\"en\" lang=\"en\">\n"
+                      "<head><title>PHP-FPM Status Page</title></head>\n<body>\n<table>\n");
     for (int i = 0; i < POOL_FIELDS; i++) {
-        put(out, "<tr><th>");
-        put(out, fields[i].name);
-        put(out, "</th><td>");
+        fpd_page_put(out, "<tr><th>");
+        fpd_page_put(out, fields[i].name);
+        fpd_page_put(out, "</th><td>");
         put_value(out, FORMAT_HTML, &fields[i]);
-        put(out, "</td></tr>\n");
+        fpd_page_put(out, "</td></tr>\n");
     }
-    put(out, "</table>\n");
+    fpd_page_put(out, "</table>\n");
 }
 
-static void put_html_slot(page *out, const field *fields, int is_first)
+static void put_html_slot(fpd_page *out, const field *fields, int is_first)
 {
     if (is_first) {
-        put(out, "<table border=\"1\">\n<tr>");
+        fpd_page_put(out, "<table border=\"1\">\n<tr>");
         for (int i = 0; i < SLOT_FIELDS; i++) {
-            put(out, "<th>");
-            put(out, fields[i].name);
-            put(out, "</th>");
+            fpd_page_put(out, "<th>");
+            fpd_page_put(out, fields[i].name);
+            fpd_page_put(out, "</th>");
         }
-        put(out, "</tr>\n");
+        fpd_page_put(out, "</tr>\n");
     }
-    put(out, "<tr>");
+    fpd_page_put(out, "<tr>");
     for (int i = 0; i < SLOT_FIELDS; i++) {
-        put(out, "<td>");
+        fpd_page_put(out, "<td>");
         put_value(out, FORMAT_HTML, &fields[i]);
-        put(out, "</td>");
+        fpd_page_put(out, "</td>");
     }
-    put(out, "</tr>\n");
+    fpd_page_put(out, "</tr>\n");
 }
 
 /* Name, type, help of each number of the pool, in the page's order; index into the pool's fields.
@@ -375,25 +279,25 @@ static const struct metric {
      "The number of requests that exceeded your 'request_slowlog_timeout' value.", 13, 0},
 };
 
-static void put_metric_line(page *out, const char *word, const struct metric *metric,
+static void put_metric_line(fpd_page *out, const char *word, const struct metric *metric,
                             const char *text)
 {
-    put(out, "# ");
-    put(out, word);
-    put(out, " phpfpm_");
-    put(out, metric->name);
-    put(out, " ");
-    put(out, text);
-    put(out, "\n");
+    fpd_page_put(out, "# ");
+    fpd_page_put(out, word);
+    fpd_page_put(out, " phpfpm_");
+    fpd_page_put(out, metric->name);
+    fpd_page_put(out, " ");
+    fpd_page_put(out, text);
+    fpd_page_put(out, "\n");
 }
 
-static void put_metrics(page *out, const field *fields)
+static void put_metrics(fpd_page *out, const field *fields)
 {
-    put(out, "# HELP phpfpm_up Could pool ");
-    put(out, fields[0].text);
-    put(out, " using a ");
-    put(out, fields[1].text);
-    put(out, " PM on PHP-FPM be reached?\n# TYPE phpfpm_up gauge\nphpfpm_up 1\n");
+    fpd_page_put(out, "# HELP phpfpm_up Could pool ");
+    fpd_page_put(out, fields[0].text);
+    fpd_page_put(out, " using a ");
+    fpd_page_put(out, fields[1].text);
+    fpd_page_put(out, " PM on PHP-FPM be reached?\n# TYPE phpfpm_up gauge\nphpfpm_up 1\n");
     for (size_t i = 0; i < sizeof(metrics) / sizeof(metrics[0]); i++) {
         const struct metric *metric = &metrics[i];
         if (metric->is_type_first) {
@@ -403,16 +307,16 @@ static void put_metrics(page *out, const field *fields)
         if (!metric->is_type_first) {
             put_metric_line(out, "TYPE", metric, metric->type);
         }
-        put(out, "phpfpm_");
-        put(out, metric->name);
-        put(out, " ");
-        put_number(out, fields[metric->field].number);
-        put(out, "\n");
+        fpd_page_put(out, "phpfpm_");
+        fpd_page_put(out, metric->name);
+        fpd_page_put(out, " ");
+        fpd_page_put_number(out, fields[metric->field].number);
+        fpd_page_put(out, "\n");
     }
-    put(out, "# EOF\n");
+    fpd_page_put(out, "# EOF\n");
 }
 
-static void put_pool(page *out, format form, const field *fields)
+static void put_pool(fpd_page *out, format form, const field *fields)
 {
     switch (form) {
     case FORMAT_TEXT:
@@ -422,7 +326,7 @@ static void put_pool(page *out, format form, const field *fields)
         put_html_pool(out, fields);
         break;
     case FORMAT_XML:
-        put(out, "<?xml version=\"1.0\" ?>\n<status>\n");
+        fpd_page_put(out, "<?xml version=\"1.0\" ?>\n<status>\n");
         put_xml_fields(out, fields, POOL_FIELDS, "\n");
         break;
     case FORMAT_JSON:
@@ -433,25 +337,25 @@ static void put_pool(page *out, format form, const field *fields)
     }
 }
 
-static void put_slot(page *out, format form, const field *fields, int is_first)
+static void put_slot(fpd_page *out, format form, const field *fields, int is_first)
 {
     switch (form) {
     case FORMAT_TEXT:
-        put(out, "\n************************\n");
+        fpd_page_put(out, "\n************************\n");
         put_text_fields(out, fields, SLOT_FIELDS);
         break;
     case FORMAT_HTML:
         put_html_slot(out, fields, is_first);
         break;
     case FORMAT_XML:
-        put(out, is_first ? "<processes>\n<process>" : "<process>");
+        fpd_page_put(out, is_first ? "<processes>\n<process>" : "<process>");
         put_xml_fields(out, fields, SLOT_FIELDS, "");
-        put(out, "</process>\n");
+        fpd_page_put(out, "</process>\n");
         break;
     case FORMAT_JSON:
-        put(out, is_first ? ", \"processes\":[" : ",");
+        fpd_page_put(out, is_first ? ", \"processes\":[" : ",");
         put_json_fields(out, fields, SLOT_FIELDS);
-        put(out, "}");
+        fpd_page_put(out, "}");
         break;
     case FORMAT_METRICS:
         break;
@@ -516,7 +420,8 @@ size_t fpd_status_format_size(const fpd_board *board, const char *query)
 }
 
 /* Returns whether there was a slot. */
-static int put_slots(page *out, format form, const fpd_board *board, const fpd_status_times *times)
+static int put_slots(fpd_page *out, format form, const fpd_board *board,
+                     const fpd_status_times *times)
 {
     char uri[FPD_SLOT_URI_SIZE + FPD_SLOT_QUERY_SIZE + 2];
     int has_slots = 0;
@@ -552,7 +457,7 @@ size_t fpd_status_format_write_at(char *to, size_t size, const fpd_board *board,
     static const size_t end_size = 32;
     format form = format_of(query);
     int has_slots = 0;
-    page out = {to, size > end_size ? size - end_size : 0, 0, 0};
+    fpd_page out = {to, size > end_size ? size - end_size : 0, 0, 0};
     field fields[POOL_FIELDS];
     fpd_board_view view;
 
@@ -564,7 +469,7 @@ size_t fpd_status_format_write_at(char *to, size_t size, const fpd_board *board,
         has_slots = put_slots(&out, form, board, times);
     }
     out.size = size;
-    put(&out, end_of(form, has_slots));
+    fpd_page_put(&out, end_of(form, has_slots));
     return out.length;
 }
 
