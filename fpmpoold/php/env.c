@@ -33,6 +33,12 @@ static int is_hidden(const fpd_param *param)
     return param->value == NULL || strcmp(param->name, "HTTP_PROXY") == 0;
 }
 
+/* To the first NUL: the same value that the path rules and getenv() see. */
+static size_t shown_length(const fpd_param *param)
+{
+    return strnlen(param->value, param->value_length);
+}
+
 static void register_params(zval *variables, int kind)
 {
     const fpd_params *params = fpd_current_request()->params;
@@ -40,24 +46,42 @@ static void register_params(zval *variables, int kind)
     for (uint32_t i = params->count; i > 0; i--) {
         const fpd_param *param = &params->list[i - 1];
         if (!is_hidden(param)) {
-            register_filtered(param->name, param->value, param->value_length, kind, variables);
+            register_filtered(param->name, param->value, shown_length(param), kind, variables);
         }
     }
 }
 
+static int is_tracked(const zval *variables, int which)
+{
+    const zval *tracked = &PG(http_globals)[which];
+
+    return Z_TYPE_P(tracked) == IS_ARRAY && Z_ARR_P(variables) == Z_ARR_P(tracked);
+}
+
+/* One of $_ENV and $_SERVER was made already: the other begins as its copy, as in php-fpm. */
+static int copy_tracked(zval *variables, int which)
+{
+    const zval *tracked = &PG(http_globals)[which];
+
+    if (Z_TYPE_P(tracked) != IS_ARRAY || is_tracked(variables, which) ||
+        zend_hash_num_elements(Z_ARRVAL_P(tracked)) == 0) {
+        return 0;
+    }
+    zend_hash_copy(Z_ARRVAL_P(variables), Z_ARRVAL_P(tracked), zval_add_ref);
+    return 1;
+}
+
 static void import_environment(zval *variables)
 {
-    int kind;
-
-    import_process_environment(variables);
     if (fpd_current_request() == NULL) {
+        import_process_environment(variables);
         return;
     }
-    kind = Z_TYPE(PG(http_globals)[TRACK_VARS_ENV]) == IS_ARRAY &&
-                   Z_ARR_P(variables) == Z_ARR(PG(http_globals)[TRACK_VARS_ENV])
-               ? PARSE_ENV
-               : PARSE_SERVER;
-    register_params(variables, kind);
+    if (copy_tracked(variables, TRACK_VARS_ENV) || copy_tracked(variables, TRACK_VARS_SERVER)) {
+        return;
+    }
+    import_process_environment(variables);
+    register_params(variables, is_tracked(variables, TRACK_VARS_ENV) ? PARSE_ENV : PARSE_SERVER);
 }
 
 /* For getenv() without a name. Not through the input filter: ext/filter takes what it is given into
@@ -70,7 +94,7 @@ static void load_environment(zval *variables)
     for (uint32_t i = request != NULL ? request->params->count : 0; i > 0; i--) {
         const fpd_param *param = &request->params->list[i - 1];
         if (!is_hidden(param)) {
-            php_register_variable_safe(param->name, param->value, param->value_length, variables);
+            php_register_variable_safe(param->name, param->value, shown_length(param), variables);
         }
     }
 }

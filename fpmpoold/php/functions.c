@@ -58,7 +58,8 @@ PHP_FUNCTION(fastcgi_finish_request)
     RETURN_TRUE;
 }
 
-/* "HTTP_ACCEPT_LANGUAGE" -> "Accept-Language": the letter behind each underscore stays as it is. */
+/* "HTTP_ACCEPT_LANGUAGE" -> "Accept-Language": the first letter, and each behind an underscore,
+ * stays as it is. */
 static zend_string *header_name(const char *name, size_t length)
 {
     zend_string *header = zend_string_alloc(length, 0);
@@ -66,7 +67,7 @@ static zend_string *header_name(const char *name, size_t length)
     int is_start = 1;
 
     for (size_t i = 0; i < length; i++) {
-        if (name[i] == '_') {
+        if (name[i] == '_' && i > 0) {
             to[i] = '-';
             is_start = 1;
         } else {
@@ -211,9 +212,9 @@ ZEND_BEGIN_ARG_WITH_RETURN_TYPE_MASK_EX(arginfo_status, 0, 0, MAY_BE_ARRAY | MAY
 ZEND_END_ARG_INFO()
 
 static const zend_function_entry functions[] = {
-    ZEND_FE(fastcgi_finish_request, arginfo_finish) ZEND_FE(fpm_get_status, arginfo_status)
-        ZEND_FE(apache_request_headers, arginfo_headers)
-            ZEND_FALIAS(getallheaders, apache_request_headers, arginfo_headers) ZEND_FE_END};
+    ZEND_FE(fastcgi_finish_request, arginfo_finish) ZEND_FE(apache_request_headers, arginfo_headers)
+        ZEND_FALIAS(getallheaders, apache_request_headers, arginfo_headers)
+            ZEND_FE(fpm_get_status, arginfo_status) ZEND_FE_END};
 
 static PHP_MINIT_FUNCTION(fpmpool)
 {

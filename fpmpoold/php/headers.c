@@ -10,6 +10,8 @@
 #include "php/module.h"
 #include "zend_smart_str.h"
 
+#define STATUS_LINE_MAX 1023 /* bytes; gateways have limits of their own for a header line */
+
 static const char *reason_of(int code)
 {
     for (const http_response_status_code_pair *pair = http_status_map; pair->code != 0; pair++) {
@@ -46,6 +48,17 @@ static int has_status(sapi_headers_struct *headers)
     return 0;
 }
 
+/* A line that a script made, cut. */
+static void append_line(smart_str *block, const char *start, const char *rest)
+{
+    size_t start_length = strlen(start);
+    size_t length = strnlen(rest, STATUS_LINE_MAX - start_length);
+
+    smart_str_appendl(block, start, start_length);
+    smart_str_appendl(block, rest, length);
+    smart_str_appendl(block, "\r\n", 2);
+}
+
 /* The status line, if there has to be one. Returns whether it was written, so that the script's own
  * Status headers are left out. */
 static int append_status(smart_str *block, sapi_headers_struct *headers)
@@ -59,15 +72,12 @@ static int append_status(smart_str *block, sapi_headers_struct *headers)
         return 0;
     }
     if (line != NULL && settings->rfc2616_headers) {
-        smart_str_appends(block, line);
-        smart_str_appendl(block, "\r\n", 2);
+        append_line(block, "", line);
         return 1;
     }
     reason = line != NULL ? strchr(line, ' ') : NULL;
     if (reason != NULL && reason - line >= 5 && strncasecmp(line, "HTTP/", 5) == 0) {
-        smart_str_appends(block, "Status:");
-        smart_str_appends(block, reason);
-        smart_str_appendl(block, "\r\n", 2);
+        append_line(block, "Status:", reason);
         return 1;
     }
     if (has_status(headers)) {

@@ -78,13 +78,14 @@ static void log_text(fpd_log_level level, const char *message)
 
 void fpd_current_log(fpd_log_level level, const char *format, ...)
 {
-    char message[2048];
     va_list arguments;
+    char *message;
 
     va_start(arguments, format);
-    vsnprintf(message, sizeof(message), format, arguments);
+    vspprintf(&message, 0, format, arguments);
     va_end(arguments);
     log_text(level, message);
+    efree(message);
 }
 
 void fpd_current_finish(void)
@@ -296,6 +297,28 @@ static void fill_request_info(fpd_sapi_request *request)
     if (info->auth_user != NULL) {
         strlcpy(request->user, info->auth_user, sizeof(request->user));
     }
+}
+
+void fpd_sapi_read_user(fpd_sapi_request *request)
+{
+    const char *header = fpd_params_get(request->params, "HTTP_AUTHORIZATION");
+    sapi_request_info *info = &SG(request_info);
+
+    if (header == NULL) {
+        return;
+    }
+    php_handle_auth_data(header);
+    if (info->auth_user != NULL) {
+        strlcpy(request->user, info->auth_user, sizeof(request->user));
+        efree(info->auth_user);
+    }
+    if (info->auth_password != NULL) {
+        efree(info->auth_password);
+    }
+    if (info->auth_digest != NULL) {
+        efree(info->auth_digest);
+    }
+    memset(info, 0, sizeof(*info));
 }
 
 static void answer(int status, const char *text)

@@ -65,6 +65,9 @@ apr_status_t fpd_sapi_start_worker(const fpd_board *board, const fpd_plan_pool *
 /* Path rules and request facts; runs no PHP code. */
 void fpd_sapi_prepare(fpd_sapi_request *request);
 
+/* For answers without PHP: request->user from the Authorization header, "" if it names none. */
+void fpd_sapi_read_user(fpd_sapi_request *request);
+
 /* The whole request: environment, ini, script, output, clean-up. Returns when PHP is ready for the
  * next one; nothing a script does but a crash makes it not return. io->finish was called. Returns
  * 0, or -1 when PHP could not start the request and this process should end. */

@@ -200,6 +200,15 @@ static void split_apache(paths *path, const char *tail)
     path->info = fpd_params_set(path->params, "PATH_INFO", tail);
 }
 
+/* SCRIPT_NAME becomes the one that was found, if that is another. */
+static void take_name(paths *path)
+{
+    if (path->name != path->sent_name) {
+        keep_original(path, "ORIG_SCRIPT_NAME", path->sent_name);
+        path->name = fpd_params_set(path->params, "SCRIPT_NAME", path->name);
+    }
+}
+
 /* PATH_INFO holds the script's name and then the tail: each part goes where it belongs. Returns the
  * SCRIPT_NAME of the result. */
 static const char *split_info(paths *path, const char *tail)
@@ -214,6 +223,7 @@ static const char *split_info(paths *path, const char *tail)
         return path->name;
     }
     if (info_length <= tail_length) {
+        take_name(path);
         return path->name;
     }
     keep_original(path, "ORIG_PATH_INFO", path->sent_info);
@@ -294,10 +304,7 @@ static void take_direct(paths *path, fpd_script *script)
             fpd_params_set(path->params, "PATH_TRANSLATED", NULL);
         }
     }
-    if (path->name != path->sent_name) {
-        keep_original(path, "ORIG_SCRIPT_NAME", path->sent_name);
-        path->name = fpd_params_set(path->params, "SCRIPT_NAME", path->name);
-    }
+    take_name(path);
     script->request_uri = path->name;
 }
 
