@@ -343,7 +343,9 @@ static void activate_user_ini(const fpd_sapi_request *request, char *directory, 
 
 static void activate_directory(const fpd_sapi_request *request)
 {
-    int has_user_ini = PG(user_ini_filename) != NULL && *PG(user_ini_filename) != '\0';
+    /* Where no document root is told, php-fpm reads no .user.ini. */
+    int has_user_ini = PG(user_ini_filename) != NULL && *PG(user_ini_filename) != '\0' &&
+                       fpd_params_get(request->params, "DOCUMENT_ROOT") != NULL;
     const char *slash = strrchr(request->script, '/');
     size_t length = slash == NULL ? 0 : (size_t)(slash - request->script) + 1;
     char *directory;

@@ -254,7 +254,7 @@ static void put_param(line *out, const char *name, const fpd_params *params)
     const char *value =
         params != NULL ? fpd_params_find(params, name, strlen(name), &length) : NULL;
 
-    if (value == NULL || length == 0) {
+    if (value == NULL) {
         put_bytes(out, "-", 1);
     } else {
         put_value(out, value, length);

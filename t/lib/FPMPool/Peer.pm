@@ -45,15 +45,16 @@ sub answer_of {
     my $answer = eval { $client->read_answer } or return "no answer: $@";
     my $text = $answer->{stdout} . "\n--- STDERR: $answer->{stderr}\n--- "
         . ($answer->{ended} ? "END $answer->{app_status} $answer->{protocol_status}" : 'no END_REQUEST');
+    $client->close unless $option{keep};    # php-fpm waits for it before the script goes on
     if ($note) {
-        wait_for { -s $note } 15, 'the script to write its note';
-        $text .= "\n--- NOTE: " . read_file($note);
+        my $is_there = eval { wait_for { -s $note } 15, 'the script to write its note' };
+        $text .= "\n--- NOTE: " . ($is_there ? read_file($note) : 'none');
     }
     if ($option{keep}) {
         my $next = eval { $client->request(script => "$root/hello.php") };
-        $text .= "\n--- NEXT: " . ($next ? $next->{body} // 'nothing' : $@);
+        $text .= "\n--- NEXT: " . ($next ? $next->{stdout} : $@);
+        $client->close;
     }
-    $client->close;
     return $option{mask} ? $option{mask}->($text) : $text;
 }
 
