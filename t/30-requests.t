@@ -25,6 +25,7 @@ my $root = site('www',
     'ignore.php' => '<?php echo "not read";',
     'upload.php' => '<?php $f = $_FILES["f"]; $ok = move_uploaded_file($f["tmp_name"], $_POST["to"]);
         echo json_encode([$f["name"], $f["type"], $f["size"], $f["error"], $ok, file_exists($f["tmp_name"])]);',
+    'posted.php' => '<?php echo max(strlen(file_get_contents("php://input")), strlen(http_build_query($_POST)), $_FILES["f"]["size"] ?? 0), " ", $_FILES["f"]["error"] ?? -1;',
     'tmpname.php' => '<?php echo $_FILES["f"]["tmp_name"], is_uploaded_file($_FILES["f"]["tmp_name"]) ? " yes" : " no";',
     'large.php'  => '<?php $line = str_repeat("0123456789abcdef", 4096); for ($i = 0; $i < 512; $i++) echo $line;',
     'flush.php'  => '<?php while (ob_get_level()) ob_end_flush(); echo "first"; flush();
@@ -161,6 +162,13 @@ subtest 'a body without length (FPMPOOL_BODY=stream)' => sub {
         is($client->request(script => "$root/slurp.php", %stream)->{body}, '500000 ' . md5_hex($body), "kept connection, round $round");
         is($client->request(script => "$root/ignore.php", %stream)->{body}, 'not read', 'and ignored on it') if $round == 2;
         $client = php_connect($ours) if $round == 2 && !$client->is_open;
+    }
+    for my $kind ([ 'x/y', 'z' x 5000 ], [ 'application/x-www-form-urlencoded', 'a=' . 'z' x 5000 ], [ 'multipart/form-data; boundary=B', "--B\r\nContent-Disposition: form-data; name=\"f\"; filename=\"n\"\r\n\r\n" . 'z' x 5000 . "\r\n--B--\r\n" ]) {
+        my ($type, $content) = @$kind;
+        my $limited = body_of($ours, 'posted.php', %stream, body => $content, type => $type, params => { %{ $stream{params} }, PHP_VALUE => 'post_max_size = 1K' });
+        my ($length, $error) = $limited =~ /^(\d+) (-?\d+)$/;
+        cmp_ok($length, '<=', 1025, "$type: PHP gets no more than post_max_size");
+        is($error, $type =~ /multipart/ ? 3 : -1, '... and a file is known to be cut');
     }
     unlike(body_of($ours, 'server.php', params => { FPMPOOL_BODY => 'stream', FPMPOOL_PEER => 1 }), qr/FPMPOOL_/, 'FPMPOOL_* are hidden from PHP');
 };

@@ -51,12 +51,20 @@ my %conf = (
     nodisc => { %pool, 'php_admin_value[cgi.fix_pathinfo]' => 0, 'php_admin_value[cgi.discard_path]' => 1 },
     based  => { %pool, 'php_admin_value[open_basedir]' => "$root/sub", 'security.limit_extensions' => '' },
     root   => { %pool, 'php_admin_value[doc_root]' => $root },
+    limit  => { %pool, 'php_value[max_execution_time]' => 1 },
+    locked => { %pool, 'php_admin_value[max_execution_time]' => 1, 'php_admin_value[disable_functions]' => 'exec, passthru ,shell_exec', 'php_admin_value[disable_classes]' => 'ArrayIterator', 'php_value[disable_functions]' => 'gethostname' },
+    odd    => {
+        %pool, 'php_value[user_agent]' => '"a;b=c|d&e~f!g(h)i\'j"', 'php_value[sendmail_from]' => "'\\x\\n\\\"q'", 'php_value[error_prepend_string]' => '"$HOME \$x \${y}"', 'php_value[error_append_string]' => '"<b>\\"q\\"</b>"', 'php_value[arg_separator.output]' => '"&amp;"',
+        'php_value[highlight.comment]' => '', 'php_value[highlight.default]' => 'on', 'php_value[highlight.html]' => 'null', 'php_value[highlight.keyword]' => '"  two  "', 'php_value[highlight.string]' => '#x', 'php_flag[html_errors]' => 'on', 'php_admin_flag[ignore_repeated_errors]' => 'off', 'php_admin_value[precision]' => '0x10',
+        'php_value[default_charset]' => [ 'iso-8859-1', 'iso-8859-15' ], 'php_admin_value[session.name]' => 'ADMIN', 'php_value[session.name]' => 'USER', 'php_value[unknown.setting]' => 'x', 'php_value[memory_limit]' => '1G', 'php_value[session.gc_maxlifetime]' => '77', 'php_value[error_reporting]' => '32759', 'php_admin_value[date.timezone]' => 'Asia/Tokyo',
+    },
     fresh  => { %pool, 'pm.max_children' => 4, 'pm.max_requests' => 1 },
 );
 my $ours   = start_daemon(conf => \%conf);
 my $theirs = start_php_fpm(conf => \%conf);
 
 compare_servers($ours, $theirs, $root);
+allow_log(qr/ERROR: \[pool odd\] Unable to set php_value 'unknown\.setting'$/);
 
 sub group { my ($name, $code) = @_; subtest $name => $code; return }
 
@@ -231,6 +239,25 @@ group 'time limits' => sub {
     same('in a function', code => 'function busy() { for (;;) { md5("x"); } } set_time_limit(1); register_shutdown_function(function () { echo "shutdown ", connection_status(); }); busy();');
     same('extended again and again', code => 'set_time_limit(1); $e = hrtime(true) + 1500000000; while (hrtime(true) < $e) set_time_limit(1); echo "done";');
     same('ini_get shows what is set', code => 'echo ini_get("max_execution_time"), " ", ini_get("max_input_time"); var_dump(set_time_limit(5)); echo ini_get("max_execution_time");');
+    # the pool's own limit, for which ours has no timer of its own in each request
+    my $burn = 'function burn($ms) { $u = fn () => ($r = getrusage())["ru_utime.tv_sec"] * 1000 + $r["ru_utime.tv_usec"] / 1000 + $r["ru_stime.tv_sec"] * 1000 + $r["ru_stime.tv_usec"] / 1000; $e = $u() + $ms; while ($u() < $e); } ';
+    for my $pool (qw(limit locked)) {
+        same("$pool: a busy loop", pool => $pool, code => 'while (1);');
+        same("$pool: in a function, with a shutdown function", pool => $pool, code => 'register_shutdown_function(function () { echo "shutdown ", connection_status(); }); function busy() { for (;;) md5("x"); } busy();');
+        same("$pool: holds again in the next request", pool => $pool, code => 'while (1);');
+        same("$pool: set_time_limit(0)", pool => $pool, code => "${burn}var_dump(set_time_limit(0)); burn(1300); echo 'done';");
+        next if $pool eq 'locked';    # the rest is the same
+        same("$pool: not added up over requests, $_", pool => $pool, code => "${burn}burn(600); echo 'done';") for 1 .. 3;
+        same("$pool: set_time_limit(3)", pool => $pool, code => "${burn}var_dump(set_time_limit(3)); burn(1300); echo 'done', ini_get('max_execution_time');");
+        same("$pool: begins again with set_time_limit", pool => $pool, code => "${burn}burn(700); set_time_limit(1); burn(700); echo 'done';");
+        same("$pool: sleeping does not count", pool => $pool, code => 'usleep(1200000); echo "slept";');
+        same("$pool: a loop in a shutdown function", pool => $pool, code => 'register_shutdown_function(function () { while (1); }); echo "x";');
+        same("$pool: a loop in a destructor", pool => $pool, code => 'class L { function __destruct() { while (1); } } $GLOBALS["l"] = new L; echo "x";');
+        same("$pool: a loop in an output callback", pool => $pool, code => 'ob_start(function ($b) { while (1); }); echo "x";');
+        same("$pool: behind fastcgi_finish_request", pool => $pool, note => 1, code => 'ignore_user_abort(true); fastcgi_finish_request(); register_shutdown_function(function () { file_put_contents($_SERVER["X_NOTE"], connection_status()); }); while (1);');
+        same("$pool: caught by nobody", pool => $pool, code => 'try { while (1); } catch (Throwable $t) { echo "caught"; } finally { echo "finally"; }');
+        same("$pool: and all is well", pool => $pool, script => 'hello.php');
+    }
     same('sleeping does not count', code => 'set_time_limit(1); usleep(1200000); echo "slept";');
 };
 
@@ -298,6 +325,20 @@ group 'PHP_VALUE and PHP_ADMIN_VALUE' => sub {
         differs($text, 'it could not be undone at the end of the request', qr/unable to set '\w+'/, qr/STDERR: (?!.*unable to set)/, code => 'echo 1;', params => { PHP_VALUE => $text });
     }
     same('without a script', params => { PHP_VALUE => '[x]', SCRIPT_FILENAME => "$root/nothing.php" });
+};
+
+group 'values of the pool' => sub {
+    for my $round (1, 2) {
+        same("as PHP code sees them, round $round", pool => 'odd', code => 'foreach (["user_agent", "sendmail_from", "error_prepend_string", "error_append_string", "arg_separator.output", "highlight.comment", "highlight.default", "highlight.html", "highlight.keyword", "highlight.string", "html_errors", "ignore_repeated_errors", "precision", "default_charset",
+            "session.name", "unknown.setting", "memory_limit", "session.gc_maxlifetime", "error_reporting", "date.timezone"] as $n) { echo $n, " "; var_dump(ini_get($n)); }');
+        same("who may change them, round $round", pool => 'odd', code => 'foreach (["user_agent" => "x", "session.name" => "Y", "precision" => 3, "html_errors" => 0, "date.timezone" => "UTC", "memory_limit" => "2G", "ignore_repeated_errors" => 5] as $n => $v) { echo $n; var_dump(ini_set($n, $v), ini_get($n)); ini_restore($n); var_dump(ini_get($n)); }');
+        same("and what follows from them, round $round", pool => 'odd', code => 'echo http_build_query(["a" => 1, "b" => 2]), " ", date_default_timezone_get(), " ", 0.1 + 0.2, " ", session_name(), " ", error_reporting(); echo $undefined["x"];');
+    }
+};
+
+group 'disabled functions and classes' => sub {
+    same($_, pool => 'locked', code => $_) for 'var_dump(function_exists("exec"), function_exists("passthru"), function_exists("shell_exec"), function_exists("system"), function_exists("gethostname"));', 'exec("true");', 'echo `true`;', 'new ArrayIterator([]); echo 1;',
+        'var_dump(set_time_limit(9), ini_set("max_execution_time", 9), ini_get("max_execution_time"));', 'echo ini_get("disable_classes");';
 };
 
 # ---- scripts and paths ----------------------------------------------------------------------
@@ -396,6 +437,7 @@ group 'ping and status' => sub {
         my ($format, $wanted) = @$case;
         differs("$format: bytes that are not UTF-8", 'the peer leaves out the whole text', $wanted, qr/status(?![^<"]*b)/, name => '/status', script => 'hello.php', query => "$format&full&a\xffb");
     }
+    same("fpm_get_status() $_", code => "\$s = fpm_get_status(); $_", mask => sub { $numbers->($_[0] =~ s/string\(\d+\)/string/gr) }, params => { HTTP_AUTHORIZATION => 'Basic YWxpY2U6czNjcmV0' }) for 'var_dump($s);', 'echo json_encode($s);';
     differs('the beginning of a format\'s name', '3.8: the peer matches prefixes', qr/^pool: /m, qr/^\{"pool"/m, name => '/status', script => 'hello.php', query => 'j');
 };
 

@@ -170,6 +170,24 @@ static size_t read_body_file(char *buffer, size_t size)
     return length;
 }
 
+/* How much of the body PHP may still have. A length that was told is the limit, and PHP has
+ * compared it with post_max_size. A body that ends with its stream (a negative length says nothing
+ * either) is cut when what is to become $_POST and $_FILES exceeds post_max_size. */
+static size_t allowed_body(const fpd_sapi_request *request, size_t size)
+{
+    int64_t limit = INT64_MAX;
+    int64_t left;
+
+    if (!request->is_body_streamed && request->content_length >= 0) {
+        limit = request->content_length;
+    } else if (SG(post_max_size) > 0 && request->method != NULL &&
+               strcmp(request->method, "POST") == 0) {
+        limit = SG(post_max_size) < INT64_MAX ? SG(post_max_size) + 1 : INT64_MAX;
+    }
+    left = limit - SG(read_post_bytes);
+    return left <= 0 ? 0 : (uint64_t)left < size ? (size_t)left : size;
+}
+
 size_t fpd_module_read_post(char *buffer, size_t size)
 {
     fpd_sapi_request *request = current.request;
@@ -177,11 +195,7 @@ size_t fpd_module_read_post(char *buffer, size_t size)
     if (request == NULL) {
         return 0;
     }
-    /* A negative length says nothing: such a body, too, ends with the stream. */
-    if (!request->is_body_streamed && request->content_length >= 0) {
-        int64_t left = request->content_length - SG(read_post_bytes);
-        size = left <= 0 ? 0 : (uint64_t)left < size ? (size_t)left : size;
-    }
+    size = allowed_body(request, size);
     if (size == 0) {
         return 0;
     }
