@@ -7,6 +7,7 @@ use warnings;
 use Cwd ();
 use File::Basename qw(dirname);
 use lib dirname(__FILE__) . '/lib';
+use FPMPool::Board;
 use FPMPool::Client;
 use FPMPool::Test;
 
@@ -20,7 +21,7 @@ my $root = site('www',
 $ENV{FPMPOOL_TEST_OUTER} = 'outer';    # in the environment of both masters
 my %conf = (
     www => {
-        'pm.max_children' => 1, 'ping.path' => '/ping', 'ping.response' => 'alive', 'pm.status_path' => '/status',
+        FPMPool::Board::needed_keys(), 'pm.max_children' => 1, 'ping.path' => '/ping', 'ping.response' => 'alive', 'pm.status_path' => '/status',
         'php_value[memory_limit]'        => '77M',
         'php_admin_value[upload_max_filesize]' => '9M',
         'php_flag[short_open_tag]'       => 'on',
@@ -170,6 +171,7 @@ on_both 'ping and status' => sub {
     like($ping->{headers}{'cache-control'}, qr/no-cache/, '... not cached');
     is(php_request($server, "$root/ping", name => '/ping', method => 'HEAD')->{body}, '', '... HEAD');
 
+    FPMPool::Board::wait_idle($server);
     my $text = php_request($server, "$root/status", name => '/status');
     is($text->{headers}{'content-type'}, 'text/plain;charset=UTF-8', 'status: text');
     my %value = $text->{body} =~ /^([a-z ]+):\s+(.*)$/mg;
@@ -187,6 +189,7 @@ on_both 'ping and status' => sub {
     is($accepted - $value{'accepted conn'}, 6, '... counts the requests');
     like($json->{body}, qr/\A\{"pool":"www","process manager":"static","start time":\d+,/, '... its shape');
 
+    FPMPool::Board::wait_idle($server);
     my $full = php_request($server, "$root/status", name => '/status', query => 'json&full');
     my ($worker) = $server->worker_pids;
     like($full->{body}, qr/"processes":\[\{"pid":$worker,"state":"Running",/, 'full: the worker') or diag($full->{body});
@@ -199,6 +202,7 @@ subtest 'status has the same shape as php-fpm\'s' => sub {
     plan(skip_all => 'php8.2-fpm is not installed') unless $theirs;
     for my $query ('', 'full', 'json', 'json&full', 'html', 'html&full', 'xml', 'xml&full', 'openmetrics') {
         my ($mine, $his) = map {
+            FPMPool::Board::wait_idle($_);
             my $answer = php_request($_, "$root/status", name => '/status', query => $query);
             my $text = "$answer->{head}\n$answer->{body}";
             $text =~ s/\d\d\/\w{3}\/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}/TIME/g;

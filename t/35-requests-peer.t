@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use File::Basename qw(dirname);
 use lib dirname(__FILE__) . '/lib';
+use FPMPool::Board;
 use FPMPool::Client;
 use FPMPool::Peer;
 use FPMPool::Test;
@@ -44,7 +45,7 @@ mkdir "$root/dir.php";
 symlink 'run.php', "$root/link.php";
 symlink 'nowhere', "$root/dangling.php";
 
-my %pool = ('pm.max_children' => 1, 'ping.path' => '/ping', 'pm.status_path' => '/status');
+my %pool = (FPMPool::Board::needed_keys(), 'pm.max_children' => 1, 'ping.path' => '/ping', 'pm.status_path' => '/status');
 my %conf = (
     www    => {%pool},
     nofix  => { %pool, 'php_admin_value[cgi.fix_pathinfo]' => 0 },
@@ -414,31 +415,43 @@ group 'ping and status' => sub {
     for my $pool (qw(www nofix)) {
         for my $path ('/ping', '/status') {
             for my $query ('', 'full', 'json', 'json&full', 'html', 'html&full', 'xml', 'full&xml', 'openmetrics', 'openmetrics&full', 'html&json&xml', 'other', 'json=1', 'y&full') {
-                same("$pool: $path?$query", pool => $pool, name => $path, script => 'hello.php', query => $query, mask => $numbers);
+                same("$pool: $path?$query", pool => $pool, name => $path, script => 'hello.php', query => $query, idle => 1, mask => $numbers);
             }
             for my $method (qw(HEAD POST PUT FOO)) {
-                same("$pool: $method $path", pool => $pool, name => $path, script => 'hello.php', method => $method, mask => $numbers);
+                same("$pool: $method $path", pool => $pool, name => $path, script => 'hello.php', method => $method, idle => 1, mask => $numbers);
             }
-            same("$pool: $path, a body", pool => $pool, name => $path, script => 'hello.php', body => 'a=b', mask => $numbers);
-            same("$pool: $path, missing file", pool => $pool, name => $path, script => 'nothing', mask => $numbers);
-            same("$pool: $path, no file", pool => $pool, name => $path, params => { SCRIPT_FILENAME => undef }, mask => $numbers);
-            same("$pool: $path, only translated", pool => $pool, name => $path, params => { SCRIPT_FILENAME => undef, PATH_TRANSLATED => '/x' }, mask => $numbers);
-            same("$pool: $path, no method", pool => $pool, name => $path, script => 'hello.php', params => { REQUEST_METHOD => undef }, mask => $numbers);
-            same("$pool: $path, path info", pool => $pool, name => $path, script => 'hello.php', params => { PATH_INFO => '/x' }, mask => $numbers);
-            same("$pool: $path as path info", pool => $pool, name => '/other', script => 'pi.php', params => { PATH_INFO => $path }, mask => $numbers);
+            same("$pool: $path, a body", pool => $pool, name => $path, script => 'hello.php', body => 'a=b', idle => 1, mask => $numbers);
+            same("$pool: $path, missing file", pool => $pool, name => $path, script => 'nothing', idle => 1, mask => $numbers);
+            same("$pool: $path, no file", pool => $pool, name => $path, params => { SCRIPT_FILENAME => undef }, idle => 1, mask => $numbers);
+            same("$pool: $path, only translated", pool => $pool, name => $path, params => { SCRIPT_FILENAME => undef, PATH_TRANSLATED => '/x' }, idle => 1, mask => $numbers);
+            same("$pool: $path, no method", pool => $pool, name => $path, script => 'hello.php', params => { REQUEST_METHOD => undef }, idle => 1, mask => $numbers);
+            same("$pool: $path, path info", pool => $pool, name => $path, script => 'hello.php', params => { PATH_INFO => '/x' }, idle => 1, mask => $numbers);
+            same("$pool: $path as path info", pool => $pool, name => '/other', script => 'pi.php', params => { PATH_INFO => $path }, idle => 1, mask => $numbers);
             same("$pool: $path/", pool => $pool, name => "$path/", script => 'hello.php');
-            same("$pool: $path, expose_php = 0", pool => $pool, name => $path, script => 'hello.php', params => { PHP_ADMIN_VALUE => 'expose_php = 0' }, mask => $numbers);
+            same("$pool: $path, expose_php = 0", pool => $pool, name => $path, script => 'hello.php', params => { PHP_ADMIN_VALUE => 'expose_php = 0' }, idle => 1, mask => $numbers);
         }
     }
     for my $query ('json&full&<x>"&y=\'/&é', 'xml&full&<x>"&y=\'', 'html&full&<x>"&y=\'', 'full&<x>"', "json&full&a\xffb\xe2\x82\xf0\x9f", "json&full&\x01\x7f\t\n\r\f\b", "json&full&\xf0\x9f\x98\x80\xe2\x82\xac", "xml&full&\x01\t\xc3\xa9", "html&full&\x01\x7f\t\xc3\xa9", "full&\x01\xff") {
-        same("what must be escaped: $query", name => '/status', script => 'hello.php', query => $query, params => { HTTP_AUTHORIZATION => 'Basic PGI+OnB3' }, mask => $numbers);
+        same("what must be escaped: $query", name => '/status', script => 'hello.php', query => $query, params => { HTTP_AUTHORIZATION => 'Basic PGI+OnB3' }, idle => 1, mask => $numbers);
     }
     for my $case ([ xml => qr/xml&amp;full&amp;a\xef\xbf\xbdb/ ], [ html => qr/html&amp;full&amp;a\xef\xbf\xbdb/ ]) {
         my ($format, $wanted) = @$case;
         differs("$format: bytes that are not UTF-8", 'the peer leaves out the whole text', $wanted, qr/status(?![^<"]*b)/, name => '/status', script => 'hello.php', query => "$format&full&a\xffb");
     }
     same("fpm_get_status() $_", code => "\$s = fpm_get_status(); $_", mask => sub { $numbers->($_[0] =~ s/string\(\d+\)/string/gr) }, params => { HTTP_AUTHORIZATION => 'Basic YWxpY2U6czNjcmV0' }) for 'var_dump($s);', 'echo json_encode($s);';
-    differs('the beginning of a format\'s name', '3.8: the peer matches prefixes', qr/^pool: /m, qr/^\{"pool"/m, name => '/status', script => 'hello.php', query => 'j');
+    # When every worker is busy the pool process answers. It runs no PHP, so it has no X-Powered-By.
+    my @ask = (map({ my $path = $_; map { { name => $path, method => $_ } } qw(GET HEAD) } qw(/ping /status)), map { { name => '/status', query => $_ } } qw(json html xml openmetrics));
+    my $of_worker = sub { return map { $numbers->(answer_of($ours, script => "$root/hello.php", @_, %$_)) =~ s/^X-Powered-By.*\n//r } @ask };
+    my @idle = $of_worker->(idle => 1);
+    my $go   = note_file();
+    my $busy = php_connect($ours);
+    $busy->send_request(script => "$root/run.php", params => { X_CODE => 'echo str_repeat(" ", 9000); flush(); while (!file_exists($_SERVER["X_GO"])) { usleep(2000); clearstatcache(); }', X_GO => $go });
+    $busy->read_record;
+    my @busy = $of_worker->();
+    write_file($go, '');
+    ok($busy->read_answer->{ended}, 'the busy worker ends well');
+    is($busy[$_], $idle[$_], join ' ', 'every worker busy:', @{ $ask[$_] }{ sort keys %{ $ask[$_] } }) for 0 .. $#ask;
+    differs('the beginning of a format\'s name', '3.8: the peer matches prefixes', qr/^pool: /m, qr/^\{"pool"/m, idle => 1, name => '/status', script => 'hello.php', query => 'j');
 };
 
 done_testing();

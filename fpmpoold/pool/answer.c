@@ -204,12 +204,13 @@ void fpd_answer_refuse(fpd_connection *connection, const char *reason)
 
 /* ---- ping and status ---------------------------------------------------------------------- */
 
-static void answer_page(fpd_connection *connection, const fpd_head *head, const char *type_header,
-                        const char *type, const char *body, size_t body_length)
+/* lines: the headers, in the order in which a worker sends them. */
+static void answer_page(fpd_connection *connection, const fpd_head *head, const char *lines,
+                        const char *body, size_t body_length)
 {
     apr_pool_t *memory = fpd_connections_memory(connection);
     int is_head_only = fpd_head_equals(&head->method, "HEAD");
-    const char *headers = apr_psprintf(memory, NEVER_CACHE "%s: %s\r\n\r\n", type_header, type);
+    const char *headers = apr_pstrcat(memory, lines, "\r\n", NULL);
     size_t headers_length = strlen(headers);
     size_t length = headers_length + (is_head_only ? 0 : body_length);
     char *content = apr_palloc(memory, length);
@@ -239,9 +240,12 @@ static void answer_status(fpd_connection *connection, const fpd_head *head)
     size_t length = fpd_status_format_write(body, size, pool->board, pool->plan, query, &type);
 
     if (fpd_head_equals(&head->method, "HEAD")) {
-        type = "text/html;charset=UTF-8"; /* as php-fpm: no body is made, no format chosen */
+        type = "text/html; charset=UTF-8"; /* as php-fpm: no body is made, no format chosen */
     }
-    answer_page(connection, head, fpd_status_format_header_name(type), type, body, length);
+    answer_page(connection, head,
+                apr_pstrcat(memory, NEVER_CACHE, fpd_status_format_header_name(type), ": ", type,
+                            "\r\n", NULL),
+                body, length);
 }
 
 fpd_answer_match fpd_answer_try(fpd_connection *connection)
@@ -269,7 +273,7 @@ fpd_answer_match fpd_answer_try(fpd_connection *connection)
         head.progress = FPD_HEAD_WHOLE; /* not to its last byte: answered, but not kept */
     }
     if (is_ping) {
-        answer_page(connection, &head, "Content-type", "text/plain;charset=UTF-8",
+        answer_page(connection, &head, "Content-type: text/plain;charset=UTF-8\r\n" NEVER_CACHE,
                     plan->ping_response, strlen(plan->ping_response));
     } else {
         answer_status(connection, &head);

@@ -8,13 +8,14 @@ package FPMPool::Peer;
 #   differs('what', 'why', qr/fpmpoold answers/, qr/php-fpm answers/, code => '...');
 #
 # Options are those of FPMPool::Client::request_params, and: pool; bytes (instead of a request);
-# half_close; read (no: do not wait for the answer's end); mask => sub(text) -> text; note => 1: the
+# half_close; idle => 1: only when every worker is idle, so that a worker answers; mask => sub(text) -> text; note => 1: the
 # request gets the parameter X_NOTE, a file that the script must write; its content is part of what is
 # compared.
 
 use strict;
 use warnings;
 use Exporter 'import';
+use FPMPool::Board;
 use FPMPool::Client;
 use FPMPool::Test;
 
@@ -39,6 +40,7 @@ sub answer_of {
     my ($server, %option) = @_;
     my $note = $option{note} ? note_file() : undef;
     $option{params} = { %{ $option{params} || {} }, X_NOTE => $note } if $note;
+    FPMPool::Board::wait_idle($server, $option{pool}) if $option{idle};
     my $client = php_connect($server, $option{pool}, timeout => 15);
     $client->send_bytes($option{bytes} // FPMPool::Client::request_bytes(%option));
     $client->end_of_writing if $option{half_close};
