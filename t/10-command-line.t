@@ -81,6 +81,61 @@ subtest '-t tests' => sub {
     like($got->{err}, qr/\[pool www\] \[\Q$long\E:1\].*is \d+ bytes long, the limit is 107/, '... with its length and the limit');
 };
 
+subtest 'PHP is asked for constants as nobody, and only when a file names one' => sub {
+    my $alone = "$dir/alone/fpmpoold";
+    mkdir "$dir/alone";
+    system('cp', $fpmpoold, $alone);
+    my ($host) = glob build_path('bin/fpmpool-php*');
+    my ($version) = $host =~ /php([\d.]+)$/;
+    my $text = read_file($good) . "php_value[a] = %s\nping.path = /p\nping.response = \${HOSTTYPE_NONE}x\n";
+    my $plain = conf('plain.conf', read_file($good) . "php_value[a] = b\n");
+    my $got  = run($alone, '-t', '-y', $plain);
+    is($got->{code}, 0, 'a file without constants needs no interpreter');
+    unlike($got->{err}, qr/WARNING/, '... and does not look for one');
+    SKIP: {
+        skip('an interpreter host is installed', 3) if glob "/usr/local/libexec/fpmpool/fpmpool-php*";
+        my $asking = conf('asking.conf', sprintf $text, 'M_PI');
+        $got = run($alone, '-t', '-y', $asking);
+        like($got->{err}, qr/WARNING: \[\Q$asking\E:8\] PHP cannot be asked for 'M_PI': no interpreter host fpmpool-php[\d.]+ was found/, 'one that cannot be asked is told');
+        like($got->{err}, qr/asked for 'HOSTTYPE_NONE'/, '... for each name');
+        is($got->{code}, 0, '... and the text stands for itself');
+    }
+    for my $case (
+        [ "#!/bin/sh\nprintf 'cM_PI\\0003\\000' >&3\n", 'an answer without an end' ],
+        [ "#!/bin/sh\nprintf 'cM_PI' >&3\n", 'an answer that is cut' ],
+        [ "#!/bin/sh\nprintf 'xM_PI\\0003\\000e' >&3\n", 'an unknown kind' ],
+        [ "#!/bin/sh\nprintf 'cM_PI\\0003\\000ee' >&3\n", 'bytes behind the end' ],
+        [ "#!/bin/sh\nprintf 'cM_PI\\0003\\000e' >&3; echo broken thing >&2; exit 3\n", 'a bad end', qr/status 3: broken thing/ ],
+        [ "#!/bin/sh\nhead -c 9000000 /dev/zero >&3\n", 'an answer too long', qr/its answer is too long/ ],
+        [ "#!/bin/sh\nhead -c 3000000 /dev/zero >&2; printf 'cM_PI\\0003.1\\000e' >&3\n", 'many words and a good answer', undef, '3.1' ],
+    ) {
+        my ($script, $name, $reason, $value) = @$case;
+        write_file("$dir/alone/fpmpool-php$version", $script, 0755);
+        $got = run($alone, '-tt', '-y', conf('asking.conf', sprintf $text, 'M_PI'));
+        if (defined $value) {
+            like($got->{err}, qr/php_value\[a\] = \Q$value\E$/m, "$name: taken");
+        } else {
+            like($got->{err}, qr/php_value\[a\] = M_PI$/m, "$name: refused");
+            like($got->{err}, $reason // qr/asked for 'M_PI': it ended with status 0/, '... with the reason');
+        }
+    }
+    return unless is_root();
+    write_file("$dir/alone/php.ini", "alone.setting = secret\n", 0600);
+    write_file("$dir/alone/fpmpool-php$version", "#!/bin/sh\nexec $host \"\$@\"\n", 0755);
+    $got = run($alone, '-tt', '-c', "$dir/alone/php.ini", '-y', conf('asking.conf', read_file($good) . "php_value[a] = \${alone.setting}\n"));
+    like($got->{err}, qr/php_value\[a\] = secret$/m, 'a php.ini for root alone is read');
+    is($got->{code}, 0, '... as the test of a good file');
+    require POSIX;
+    POSIX::mkfifo("$dir/answer", 0600);
+    my $pid = spawn(argv => [ '/bin/sh', '-c', "exec $host --constants 3>$dir/answer" ]);
+    open my $answer, '<', "$dir/answer" or die $!;    # its answer is longer than a pipe holds: it waits there
+    wait_for { sysread($answer, my $byte, 1) } 20, 'the answer begins';
+    is(process_uid($pid), (getpwnam 'nobody')[2], 'by then it is nobody');
+    local $/;
+    like(scalar <$answer>, qr/cPHP_VERSION\0[\d.]+\0.*e\z/s, 'the whole answer comes');
+    is(reap($pid, 10), 0, '... and it ends well');
+};
+
 subtest 'a missing pool user' => sub {
     plan(skip_all => 'pools change their user only below a root master') unless is_root();
     my $text = "[a]\nuser = nobody-of-this-name\nlisten = $dir/a.sock\npm = static\npm.max_children = 1\n";
@@ -90,7 +145,7 @@ subtest 'a missing pool user' => sub {
     is(run($fpmpoold, '-F', '-O', '-y', "$dir/user.conf")->{code}, 78, 'a start with no other pool: 78');
     $got = run($fpmpoold, '-t', '-y', conf('root.conf', "[a]\nlisten = $dir/a.sock\npm = static\npm.max_children = 1\n"));
     like($got->{err}, qr/ALERT: \[pool a\] user has not been defined/, 'no user at all is an error for root');
-    $got = run($fpmpoold, '-t', '-y', conf('root2.conf', "[a]\nuser = root\nlisten = $dir/a.sock\npm = static\npm.max_children = 1\n"));
+    $got = run($fpmpoold, '-t', '-y', conf('root2.conf', "[global]\nerror_log = $dir/error.log\n[a]\nuser = root\nlisten = $dir/a.sock\npm = static\npm.max_children = 1\n"));
     like($got->{err}, qr/please specify user and group other than root/, 'root is refused');
     is(run($fpmpoold, '-t', '-R', '-y', "$dir/root2.conf")->{code}, 0, '... but for -R');
 };

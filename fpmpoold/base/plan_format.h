@@ -22,6 +22,7 @@ enum fpd_host_fd {
     FPD_FD_LISTENER = 7, /* bound and listening, non-blocking */
     FPD_FD_FIRST_FREE = 8
 };
+#define FPD_FD_ANSWER 3 /* of a host that is only asked for constants: a pipe to who asks */
 /* Descriptor 0 is /dev/null; 1 and 2 are one pipe that the master reads line by line into its log
  * (libphp's start-up messages). */
 

@@ -5,44 +5,63 @@
  */
 #include "conf/check.h"
 
-#include "conf/users.h"
-
-#include <ctype.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "apr_hash.h"
 #include "apr_strings.h"
+#include "conf/check_files.h"
+#include "conf/users.h"
 
-#define SOCKET_PATH_MAX 107 /* sun_path without its NUL */
-#define CHILDREN_MAX    65536
-
-static int is_directory(const char *path)
-{
-    struct stat about;
-
-    return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
-}
+#define SOCKET_PATH_MAX  107 /* sun_path without its NUL */
+#define CHILDREN_MAX     65536
+#define SYSTEMD_INTERVAL 10 /* seconds, also for a negative value */
 
 /* ---- global ------------------------------------------------------------------------------- */
 
-/* Keys of php-fpm that have one value here: whoever asks for another one is told. */
-static void say_fixed(fpd_parse *parse)
+/* epoll is used whatever was asked for; the words that php-fpm takes here are taken. */
+static void check_mechanism(fpd_parse *parse)
 {
-    const fpd_conf_global *global = &parse->conf->global;
+    static const char *const mechanisms[] = {"epoll", "poll", "select"};
+    fpd_conf_global *global = &parse->conf->global;
 
-    if (!global->log_buffering) {
-        fpd_parse_say(parse, FPD_CONF_NOTICE, 0, "log_buffering",
-                      "'log_buffering = no' has no effect: each line is always one write");
+    if (global->events_mechanism == NULL) {
+        global->events_mechanism = mechanisms[0];
+        return;
     }
-    if (global->events_mechanism != NULL && strcasecmp(global->events_mechanism, "epoll") != 0) {
-        fpd_parse_say(parse, FPD_CONF_NOTICE, 0, "events.mechanism",
-                      "'events.mechanism = %s' has no effect: epoll is always used",
-                      global->events_mechanism);
+    for (size_t i = 0; i < sizeof(mechanisms) / sizeof(mechanisms[0]); i++) {
+        if (strcasecmp(global->events_mechanism, mechanisms[i]) == 0) {
+            global->events_mechanism = mechanisms[i];
+            if (i != 0) {
+                fpd_parse_say(parse, FPD_CONF_NOTICE, 0, "events.mechanism",
+                              "'events.mechanism = %s' has no effect: epoll is always used",
+                              mechanisms[i]);
+            }
+            return;
+        }
+    }
+    fpd_parse_say(parse, FPD_CONF_ERROR, 0, "events.mechanism",
+                  "event mechanism '%s' is not available on this system", global->events_mechanism);
+}
+
+static void check_error_log(fpd_parse *parse)
+{
+    fpd_conf_global *global = &parse->conf->global;
+    char reason[256];
+    int error;
+
+    if (strcasecmp(global->error_log, "syslog") == 0) {
+        return;
+    }
+    global->error_log = fpd_parse_expand(parse, global->error_log, NULL, 1);
+    error = parse->options->is_test ? fpd_check_files_try_append(global->error_log) : 0;
+    if (error != 0) {
+        apr_strerror(error, reason, sizeof(reason));
+        fpd_parse_say(parse, FPD_CONF_ERROR, 0, "error_log",
+                      "failed to open error_log (%s): %s (%d)", global->error_log, reason, error);
     }
 }
 
@@ -51,7 +70,7 @@ static void check_global(fpd_parse *parse)
     fpd_conf_global *global = &parse->conf->global;
     const fpd_conf_options *options = parse->options;
 
-    if (options->prefix != NULL && !is_directory(options->prefix)) {
+    if (options->prefix != NULL && !fpd_check_files_is_directory(options->prefix)) {
         fpd_parse_say(parse, FPD_CONF_ERROR, 0, "prefix",
                       "the global prefix '%s' does not exist or is not a directory",
                       options->prefix);
@@ -67,26 +86,23 @@ static void check_global(fpd_parse *parse)
         fpd_parse_say(parse, FPD_CONF_ERROR, 0, "process.priority",
                       "process.priority must be included into [-19,20]");
     }
-    if (global->process_priority != FPD_PLAN_UNSET && !options->is_root) {
+    if (global->process_priority != FPD_PLAN_UNSET && !options->is_root && !options->is_test) {
         fpd_parse_say(parse, FPD_CONF_NOTICE, 0, "process.priority",
                       "'process.priority' directive is ignored when FPM is not running as root");
     }
-    if (global->events_mechanism != NULL && strcasecmp(global->events_mechanism, "epoll") != 0 &&
-        strcasecmp(global->events_mechanism, "poll") != 0 &&
-        strcasecmp(global->events_mechanism, "select") != 0) {
-        fpd_parse_say(parse, FPD_CONF_ERROR, 0, "events.mechanism",
-                      "event mechanism '%s' is not available on this system",
-                      global->events_mechanism);
+    check_error_log(parse);
+    check_mechanism(parse);
+    if (global->systemd_interval < 0) {
+        global->systemd_interval = SYSTEMD_INTERVAL;
     }
-    say_fixed(parse);
-    global->events_mechanism = "epoll"; /* the one that is used, whatever was asked */
+    if (!global->log_buffering) {
+        fpd_parse_say(parse, FPD_CONF_NOTICE, 0, "log_buffering",
+                      "'log_buffering = no' has no effect: each line is always one write");
+    }
     if (global->pid == NULL) {
         global->pid = options->pid_file;
     }
     global->pid = fpd_parse_expand(parse, global->pid, NULL, 1);
-    if (strcasecmp(global->error_log, "syslog") != 0) {
-        global->error_log = fpd_parse_expand(parse, global->error_log, NULL, 1);
-    }
     if (options->daemonize >= 0) {
         global->daemonize = options->daemonize;
     }
@@ -99,19 +115,19 @@ static int is_tcp(const char *address)
     return strchr(address, ':') != NULL || fpd_users_is_number(address);
 }
 
+static int is_name(const char *text)
+{
+    return text != NULL && *text != '\0' && !fpd_users_is_number(text);
+}
+
 static void check_listen_owner(fpd_parse *parse, fpd_plan_pool *plan)
 {
-    if (is_tcp(plan->listen)) {
-        return;
-    }
-    if (plan->listen_owner != NULL && !fpd_users_is_number(plan->listen_owner) &&
-        getpwnam(plan->listen_owner) == NULL) {
+    if (is_name(plan->listen_owner) && getpwnam(plan->listen_owner) == NULL) {
         fpd_users_fail(
             parse, plan, "listen.owner",
             apr_psprintf(parse->pool, "cannot get uid for user '%s'", plan->listen_owner));
     }
-    if (plan->listen_group != NULL && !fpd_users_is_number(plan->listen_group) &&
-        getgrnam(plan->listen_group) == NULL) {
+    if (is_name(plan->listen_group) && getgrnam(plan->listen_group) == NULL) {
         fpd_users_fail(
             parse, plan, "listen.group",
             apr_psprintf(parse->pool, "cannot get gid for group '%s'", plan->listen_group));
@@ -139,6 +155,27 @@ static void check_listen(fpd_parse *parse, fpd_plan_pool *plan)
     check_listen_owner(parse, plan);
 }
 
+/* The address of the pool's own status page: a hidden pool of php-fpm's. */
+static void check_status_listen(fpd_parse *parse, fpd_plan_pool *plan)
+{
+    if (plan->status_listen == NULL) {
+        return;
+    }
+    if (*plan->status_listen == '\0') {
+        fpd_parse_say(parse, FPD_CONF_ALERT, 0, "pm.status_listen",
+                      "[pool %s_status] no listen address have been defined!", plan->name);
+    }
+}
+
+/* An address as it will be bound: a path is below the prefix. */
+static const char *full_address(const fpd_parse *parse, const fpd_plan_pool *plan,
+                                const char *address)
+{
+    return address == NULL || *address == '\0' || is_tcp(address)
+               ? address
+               : fpd_parse_expand(parse, address, plan->prefix, 0);
+}
+
 /* ---- process manager ---------------------------------------------------------------------- */
 
 static void check_dynamic(fpd_parse *parse, fpd_plan_pool *plan)
@@ -162,9 +199,6 @@ static void check_dynamic(fpd_parse *parse, fpd_plan_pool *plan)
         fpd_users_say(parse, FPD_CONF_ALERT, plan, "pm.max_spare_servers",
                       "pm.max_spare_servers(%d) must not be less than pm.min_spare_servers(%d)",
                       maximum, minimum);
-    } else if (plan->max_spawn_rate < 1) {
-        fpd_users_say(parse, FPD_CONF_ALERT, plan, "pm.max_spawn_rate",
-                      "pm.max_spawn_rate must be a positive value");
     } else if (plan->start_servers <= 0) {
         plan->start_servers = minimum + (maximum - minimum) / 2;
         fpd_users_say(parse, FPD_CONF_NOTICE, plan, "pm.start_servers",
@@ -176,10 +210,20 @@ static void check_dynamic(fpd_parse *parse, fpd_plan_pool *plan)
             "than pm.max_spare_servers(%d)",
             plan->start_servers, minimum, maximum);
     }
+    if (plan->max_spawn_rate < 1) {
+        fpd_users_say(parse, FPD_CONF_ALERT, plan, "pm.max_spawn_rate",
+                      "pm.max_spawn_rate must be a positive value");
+    }
 }
 
 static void check_ondemand(fpd_parse *parse, fpd_plan_pool *plan)
 {
+    if (strcmp(parse->conf->global.events_mechanism, "epoll") != 0) {
+        fpd_users_say(parse, FPD_CONF_ALERT, plan, "pm",
+                      "ondemand process manager can ONLY be used when events.mechanism is either "
+                      "epoll (Linux) or kqueue (*BSD).");
+    }
+    plan->start_servers = 0;
     if (plan->process_idle_timeout < 1) {
         fpd_users_say(parse, FPD_CONF_ALERT, plan, "pm.process_idle_timeout",
                       "pm.process_idle_timeout(%ds) must be greater than 0s",
@@ -224,127 +268,7 @@ static void check_manager(fpd_parse *parse, fpd_plan_pool *plan)
     }
 }
 
-/* ---- pages, logs, directories ------------------------------------------------------------- */
-
-static void check_page(fpd_parse *parse, fpd_plan_pool *plan, const char *key, const char *what,
-                       const char *path)
-{
-    if (path == NULL) {
-        return;
-    }
-    if (*path != '/') {
-        fpd_users_say(parse, FPD_CONF_ERROR, plan, key, "the %s path '%s' must start with a '/'",
-                      what, path);
-    } else if (path[1] == '\0') {
-        fpd_users_say(parse, FPD_CONF_ERROR, plan, key, "the %s path '%s' is not long enough", what,
-                      path);
-    } else {
-        for (const char *c = path; *c != '\0'; c++) {
-            if (!isalnum((unsigned char)*c) && strchr("/_-.~", *c) == NULL) {
-                fpd_users_say(parse, FPD_CONF_ERROR, plan, key,
-                              "the %s path '%s' must contain only the following characters "
-                              "'[alphanum]/_-.~'",
-                              what, path);
-                return;
-            }
-        }
-    }
-}
-
-static void check_pages(fpd_parse *parse, fpd_plan_pool *plan)
-{
-    check_page(parse, plan, "pm.status_path", "status", plan->status_path);
-    check_page(parse, plan, "ping.path", "ping", plan->ping_path);
-    if (plan->ping_path == NULL) {
-        plan->ping_response = NULL;
-    } else if (plan->ping_response == NULL) {
-        plan->ping_response = "pong";
-    } else if (*plan->ping_response == '\0') {
-        fpd_users_say(parse, FPD_CONF_ERROR, plan, "ping.response",
-                      "the ping response page '%s' is not long enough", plan->ping_response);
-    }
-}
-
-static void check_logs(fpd_parse *parse, fpd_plan_pool *plan)
-{
-    plan->access_log = fpd_parse_expand(parse, plan->access_log, plan->prefix, 0);
-    if (plan->access_log != NULL && plan->access_format == NULL) {
-        plan->access_format = "%R - %u %t \"%m %r\" %s";
-    }
-    plan->slowlog = fpd_parse_expand(parse, plan->slowlog, plan->prefix, 0);
-    if (plan->request_slowlog_timeout > 0 && plan->slowlog == NULL) {
-        fpd_users_say(parse, FPD_CONF_ERROR, plan, "request_slowlog_timeout",
-                      "'slowlog' must be specified for use with 'request_slowlog_timeout'");
-    }
-    if (plan->request_slowlog_timeout > 0 && plan->request_terminate_timeout > 0 &&
-        plan->request_slowlog_timeout > plan->request_terminate_timeout) {
-        fpd_users_say(
-            parse, FPD_CONF_ERROR, plan, "request_slowlog_timeout",
-            "'request_slowlog_timeout' (%d) can't be greater than 'request_terminate_timeout' (%d)",
-            plan->request_slowlog_timeout, plan->request_terminate_timeout);
-    }
-    if (plan->request_slowlog_trace_depth <= 0) {
-        fpd_users_say(parse, FPD_CONF_ERROR, plan, "request_slowlog_trace_depth",
-                      "'request_slowlog_trace_depth' (%d) must be a positive value",
-                      plan->request_slowlog_trace_depth);
-    }
-}
-
-static void check_chdir(fpd_parse *parse, fpd_plan_pool *plan)
-{
-    const char *inside;
-
-    if (plan->chdir == NULL) {
-        return;
-    }
-    if (plan->chroot == NULL) {
-        plan->chdir = fpd_parse_expand(parse, plan->chdir, plan->prefix, 0);
-        if (!is_directory(plan->chdir)) {
-            fpd_users_say(parse, FPD_CONF_ERROR, plan, "chdir",
-                          "the chdir path '%s' does not exist or is not a directory", plan->chdir);
-        }
-        return;
-    }
-    inside = apr_psprintf(parse->pool, "%s/%s", plan->chroot, plan->chdir);
-    if (!is_directory(inside)) {
-        fpd_users_say(
-            parse, FPD_CONF_ERROR, plan, "chdir",
-            "the chdir path '%s' within the chroot path '%s' ('%s') does not exist or is not a "
-            "directory",
-            plan->chdir, plan->chroot, inside);
-    }
-}
-
-static void check_directories(fpd_parse *parse, fpd_plan_pool *plan)
-{
-    static const char prefix_token[] = "$prefix";
-    const char *token = plan->chroot != NULL ? strstr(plan->chroot, prefix_token) : NULL;
-
-    if (token != NULL && token != plan->chroot) {
-        fpd_users_say(parse, FPD_CONF_ERROR, plan, "chroot",
-                      "'$prefix' must be use at the beginning of the value");
-        return;
-    }
-    if (token != NULL) {
-        const char *prefix = plan->prefix != NULL ? plan->prefix : parse->options->prefix;
-        plan->chroot = apr_pstrcat(parse->pool, prefix != NULL ? prefix : "",
-                                   plan->chroot + strlen(prefix_token), NULL);
-    }
-    if (plan->chroot != NULL && *plan->chroot != '/') {
-        fpd_users_say(parse, FPD_CONF_ERROR, plan, "chroot",
-                      "the chroot path '%s' must start with a '/'", plan->chroot);
-        return;
-    }
-    if (plan->chroot != NULL && !is_directory(plan->chroot)) {
-        fpd_users_say(parse, FPD_CONF_ERROR, plan, "chroot",
-                      "the chroot path '%s' does not exist or is not a directory", plan->chroot);
-        return;
-    }
-    if (plan->chroot != NULL && plan->chdir == NULL) {
-        plan->chdir = "/";
-    }
-    check_chdir(parse, plan);
-}
+/* ---- ours ---------------------------------------------------------------------------------- */
 
 static void check_ours(fpd_parse *parse, fpd_plan_pool *plan)
 {
@@ -386,8 +310,9 @@ static int is_path_setting(const fpd_plan_pair *pair)
                                         "blenc.key_file",
                                         "coin_acceptor.device"};
 
-    if (strcmp(pair->key, "error_log") == 0 && strcmp(pair->value, "syslog") == 0) {
-        return 0;
+    if (*pair->value == '\0' || (pair->is_admin && strcmp(pair->key, "error_log") == 0 &&
+                                 strcmp(pair->value, "syslog") == 0)) {
+        return 0; /* nothing is no path (php-fpm makes it the prefix's own) */
     }
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(pair->key, names[i]) == 0) {
@@ -412,6 +337,7 @@ static int has_pair(const apr_array_header_t *list, const fpd_plan_pair *wanted)
 static void complete_lists(fpd_parse *parse, fpd_conf_section *section)
 {
     fpd_plan_pool *plan = section->plan;
+    int has_chroot = plan->chroot != NULL && *plan->chroot != '\0';
 
     for (int i = 0; i < section->env->nelts; i++) {
         fpd_plan_pair pair = APR_ARRAY_IDX(section->env, i, fpd_plan_pair);
@@ -425,7 +351,7 @@ static void complete_lists(fpd_parse *parse, fpd_conf_section *section)
     }
     for (int i = 0; i < section->values->nelts; i++) {
         fpd_plan_pair *pair = &APR_ARRAY_IDX(section->values, i, fpd_plan_pair);
-        if (plan->chroot == NULL && is_path_setting(pair)) {
+        if (!has_chroot && is_path_setting(pair)) {
             pair->value = fpd_parse_expand(parse, pair->value, plan->prefix, 0);
         }
         if (!has_pair(plan->php_values, pair)) {
@@ -434,14 +360,37 @@ static void complete_lists(fpd_parse *parse, fpd_conf_section *section)
     }
 }
 
+static void forget_empty(const char **member)
+{
+    if (*member != NULL && **member == '\0') {
+        *member = NULL;
+    }
+}
+
+/* For the pool process; a test's dump shows what was written instead. */
 static void complete_plan(fpd_parse *parse, fpd_plan_pool *plan)
 {
     const fpd_conf_global *global = &parse->conf->global;
+    const char **const optional[] = {&plan->prefix,      &plan->listen_owner, &plan->listen_group,
+                                     &plan->status_path, &plan->ping_path,    &plan->slowlog,
+                                     &plan->chroot,      &plan->chdir,        &plan->apparmor_hat};
+
+    for (size_t i = 0; i < sizeof(optional) / sizeof(optional[0]); i++) {
+        forget_empty(optional[i]);
+    }
+    if (!parse->options->is_root) {
+        plan->chroot = NULL;
+        plan->process_priority = FPD_PLAN_UNSET;
+    }
+    plan->status_listen = full_address(parse, plan, plan->status_listen);
+    if (plan->chroot != NULL && plan->chdir == NULL) {
+        plan->chdir = "/";
+    }
 
     plan->is_root_allowed = parse->options->allow_root;
     plan->php_ini_path = parse->options->php_ini_path;
     plan->php_ini_ignore = parse->options->php_ini_ignore;
-    plan->log_level = global->log_level;
+    plan->log_level = fpd_conf_log_level(global);
     plan->log_limit = global->log_limit;
     plan->process_control_timeout = global->process_control_timeout;
     if (parse->options->defines != NULL) {
@@ -453,11 +402,11 @@ static void complete_plan(fpd_parse *parse, fpd_plan_pool *plan)
 
 static void check_prefix(fpd_parse *parse, fpd_plan_pool *plan)
 {
-    if (plan->prefix == NULL) {
+    if (plan->prefix == NULL || *plan->prefix == '\0') {
         return;
     }
     plan->prefix = fpd_parse_expand(parse, plan->prefix, NULL, 0);
-    if (!is_directory(plan->prefix)) {
+    if (!fpd_check_files_is_directory(plan->prefix)) {
         fpd_users_say(parse, FPD_CONF_ERROR, plan, "prefix",
                       "the prefix '%s' does not exist or is not a directory", plan->prefix);
     }
@@ -471,33 +420,47 @@ static void check_pool(fpd_parse *parse, fpd_conf_section *section)
     fpd_users_resolve(parse, plan);
     check_listen(parse, plan);
     check_manager(parse, plan);
-    check_pages(parse, plan);
-    check_logs(parse, plan);
-    check_directories(parse, plan);
+    fpd_check_files_pages(parse, plan);
+    check_status_listen(parse, plan);
+    fpd_check_files_logs(parse, plan);
+    fpd_check_files_directories(parse, plan);
     check_ours(parse, plan);
     complete_lists(parse, section);
-    complete_plan(parse, plan);
     APR_ARRAY_PUSH(parse->conf->pools, fpd_plan_pool *) = plan;
 }
 
-static void check_listen_twice(fpd_parse *parse)
+static void claim_address(fpd_parse *parse, apr_hash_t *seen, const char *address,
+                          const char *pool_name)
 {
+    const char *other;
+
+    if (address == NULL || *address == '\0') {
+        return;
+    }
+    other = apr_hash_get(seen, address, APR_HASH_KEY_STRING);
+    if (other == NULL) {
+        apr_hash_set(seen, address, APR_HASH_KEY_STRING, pool_name);
+        return;
+    }
+    fpd_parse_say(parse, FPD_CONF_ERROR, 0, "listen",
+                  "[pool %s] unable to set listen address as it's already used in another pool "
+                  "'%s'",
+                  pool_name, other);
+}
+
+static void check_pools_together(fpd_parse *parse)
+{
+    const apr_array_header_t *pools = parse->conf->pools;
     apr_hash_t *seen = apr_hash_make(parse->pool);
 
-    for (int i = 0; i < parse->conf->pools->nelts; i++) {
-        fpd_plan_pool *plan = APR_ARRAY_IDX(parse->conf->pools, i, fpd_plan_pool *);
-        const char *other;
-        if (plan->listen == NULL) {
-            continue;
-        }
-        other = apr_hash_get(seen, plan->listen, APR_HASH_KEY_STRING);
-        if (other != NULL) {
-            fpd_users_say(parse, FPD_CONF_ERROR, plan, "listen",
-                          "unable to set listen address as it's already used in another pool '%s'",
-                          other);
-        } else {
-            apr_hash_set(seen, plan->listen, APR_HASH_KEY_STRING, plan->name);
-        }
+    for (int i = 0; i < pools->nelts; i++) {
+        fpd_plan_pool *plan = APR_ARRAY_IDX(pools, i, fpd_plan_pool *);
+        claim_address(parse, seen, plan->listen, plan->name);
+        claim_address(parse, seen, full_address(parse, plan, plan->status_listen),
+                      apr_pstrcat(parse->pool, plan->name, "_status", NULL));
+    }
+    for (int i = 0; i < pools->nelts; i++) {
+        fpd_check_files_access_log(parse, APR_ARRAY_IDX(pools, i, fpd_plan_pool *));
     }
 }
 
@@ -514,5 +477,8 @@ void fpd_check_all(fpd_parse *parse)
     for (int i = 0; i < sections->nelts; i++) {
         check_pool(parse, APR_ARRAY_IDX(sections, i, fpd_conf_section *));
     }
-    check_listen_twice(parse);
+    check_pools_together(parse);
+    for (int i = 0; i < parse->conf->pools->nelts && !parse->options->is_test; i++) {
+        complete_plan(parse, APR_ARRAY_IDX(parse->conf->pools, i, fpd_plan_pool *));
+    }
 }

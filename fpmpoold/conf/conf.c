@@ -25,13 +25,18 @@ static fpd_conf *make_conf(const fpd_conf_options *options, apr_pool_t *pool)
     global->syslog_ident = "php-fpm";
     global->syslog_facility = LOG_DAEMON;
     global->log_buffering = 1;
-    global->log_level = FPD_LOG_NOTICE;
+    global->log_level = FPD_PLAN_UNSET;
     global->log_limit = 1024;
     global->process_control_timeout = 30;
     global->process_priority = FPD_PLAN_UNSET;
     global->daemonize = 1;
     global->systemd_interval = 10;
     return conf;
+}
+
+int fpd_conf_log_level(const fpd_conf_global *global)
+{
+    return global->log_level == FPD_PLAN_UNSET ? FPD_LOG_NOTICE : global->log_level;
 }
 
 apr_status_t fpd_conf_load(fpd_conf **loaded, apr_array_header_t **messages,
@@ -66,30 +71,25 @@ static void dump_line(apr_array_header_t *lines, apr_pool_t *pool, const char *n
     APR_ARRAY_PUSH(lines, const char *) = apr_psprintf(pool, "\t%s = %s", name, value);
 }
 
-/* php-fpm prints an unset log_level in this odd way; scripts that compare dumps see no difference.
- */
-static const char *print_key(const fpd_key *key, const void *structure, apr_pool_t *pool)
-{
-    if (key->type == FPD_KEY_MODE &&
-        *(const int32_t *)((const char *)structure + key->offset) == FPD_PLAN_UNSET) {
-        return "undefined";
-    }
-    return fpd_keys_print(key, structure, pool);
-}
-
 static void dump_keys(apr_array_header_t *lines, fpd_key_scope scope, const void *structure,
-                      const fpd_plan_pool *plan, apr_pool_t *pool)
+                      const fpd_conf_section *section, apr_pool_t *pool)
 {
     for (size_t i = 0; i < fpd_keys_count; i++) {
         const fpd_key *key = &fpd_keys[i];
+        const char *value;
         if (key->scope != scope || key->is_ours || strcmp(key->name, "apparmor_hat") == 0) {
             continue;
         }
-        dump_line(lines, pool, key->name, print_key(key, structure, pool));
-        if (plan != NULL && strcmp(key->name, "access.format") == 0) {
-            for (int p = 0; p < plan->suppress_paths->nelts; p++) {
+        value = fpd_keys_print(key, structure, pool);
+        if (key->type == FPD_KEY_MODE && section->listen_mode != NULL) {
+            value = section->listen_mode; /* as written: 660 is not 0660 in a dump */
+        }
+        dump_line(lines, pool, key->name, value);
+        if (section != NULL && strcmp(key->name, "access.format") == 0) {
+            const apr_array_header_t *paths = section->plan->suppress_paths;
+            for (int p = paths->nelts - 1; p >= 0; p--) {
                 dump_line(lines, pool, "access.suppress_path[]",
-                          APR_ARRAY_IDX(plan->suppress_paths, p, const char *));
+                          APR_ARRAY_IDX(paths, p, const char *));
             }
         }
     }
@@ -116,7 +116,7 @@ apr_array_header_t *fpd_conf_dump(const fpd_conf *conf, apr_pool_t *pool)
     for (int i = 0; i < conf->sections->nelts; i++) {
         const fpd_conf_section *section = APR_ARRAY_IDX(conf->sections, i, fpd_conf_section *);
         APR_ARRAY_PUSH(lines, const char *) = apr_psprintf(pool, "[%s]", section->plan->name);
-        dump_keys(lines, FPD_KEY_POOL, section->plan, section->plan, pool);
+        dump_keys(lines, FPD_KEY_POOL, section->plan, section, pool);
         dump_pairs(lines, "env", section->env, 0, pool);
         dump_pairs(lines, "php_value", section->values, 0, pool);
         dump_pairs(lines, "php_admin_value", section->values, 1, pool);

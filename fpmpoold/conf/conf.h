@@ -17,7 +17,8 @@ typedef struct fpd_conf_global {
     const char *error_log; /* resolved path or "syslog" */
     const char *syslog_ident;
     int32_t syslog_facility;
-    int32_t log_buffering, log_level, log_limit;
+    int32_t log_buffering, log_limit;
+    int32_t log_level; /* FPD_PLAN_UNSET: see fpd_conf_log_level */
     int32_t emergency_restart_threshold, emergency_restart_interval;
     int32_t process_control_timeout; /* default 30 here (lifecycle.md 4.4) */
     int32_t process_max, process_priority, daemonize;
@@ -26,6 +27,9 @@ typedef struct fpd_conf_global {
     int32_t systemd_interval;
 } fpd_conf_global;
 
+/* What applies: the configured fpd_log_level, or NOTICE. */
+int fpd_conf_log_level(const fpd_conf_global *global);
+
 typedef struct fpd_conf {
     const char *file; /* as given or the default */
     fpd_conf_global global;
@@ -33,6 +37,14 @@ typedef struct fpd_conf {
     int has_failed_pools;         /* a pool has `failure` set: it cannot serve, the others can */
     apr_array_header_t *sections; /* private to conf/: what -tt needs beside the plans */
 } fpd_conf;
+
+/* What a configuration may ask of PHP: the value of a constant, or of a php.ini setting. */
+typedef enum fpd_conf_question { FPD_CONF_CONSTANT, FPD_CONF_SETTING } fpd_conf_question;
+
+/* Sets *value (alive as long as the context), or leaves it NULL when PHP knows no such name. An
+ * error with *reason when PHP could not be asked. */
+typedef apr_status_t fpd_conf_ask_fn(void *context, fpd_conf_question question, const char *name,
+                                     const char **value, const char **reason);
 
 /* What the command line says (argv.c fills it). */
 typedef struct fpd_conf_options {
@@ -45,6 +57,9 @@ typedef struct fpd_conf_options {
     int daemonize;               /* -1: as configured, 0: -F, 1: -D */
     int allow_root;              /* -R */
     int is_root;                 /* geteuid() == 0 */
+    int is_test;                 /* -t: nothing will be started */
+    fpd_conf_ask_fn *ask;        /* NULL: PHP is not asked */
+    void *ask_context;
 } fpd_conf_options;
 
 typedef enum fpd_conf_severity {

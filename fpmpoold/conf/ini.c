@@ -1,7 +1,8 @@
 /* ini.c - the lexer behind ini.h: a cursor over one line, values built up in pieces.
  *
  * Runs in the master, or in the child that tests a configuration. Pure but for the caller's
- * look-up of ${NAME}.
+ * look-ups. Its language, oddities included, is that of the living peer: t/12-config-peer.t holds
+ * the two side by side.
  */
 #include "conf/ini.h"
 
@@ -11,12 +12,15 @@
 
 #include "apr_strings.h"
 
+#define NESTING_MAX 100 /* parentheses and signs in an expression */
+
 typedef struct cursor {
     const char *at;
-    fpd_ini_variable_fn *variable;
-    void *context;
+    const char *end; /* where the NUL is */
+    const fpd_ini_reader *reader;
     apr_pool_t *pool;
-    const char *error;
+    const char *error; /* sticks */
+    int nesting;
 } cursor;
 
 /* A text that grows piece by piece. */
@@ -42,357 +46,486 @@ static void append(text *to, const char *bytes, size_t length, apr_pool_t *pool)
     to->bytes[to->length] = '\0';
 }
 
-static void skip_blanks(cursor *in)
+static const char *finish(const text *made)
 {
-    while (*in->at == ' ' || *in->at == '\t') {
-        in->at++;
+    return made->length > 0 ? made->bytes : "";
+}
+
+static int is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+static const char *behind_blanks(const char *at)
+{
+    while (is_blank(*at)) {
+        at++;
     }
+    return at;
+}
+
+static int is_line_end(char c)
+{
+    return c == '\0' || c == '\r';
 }
 
 static void fail(cursor *in, const char *what)
 {
     if (in->error == NULL) {
-        in->error = what;
+        in->error = apr_pstrcat(in->pool, "syntax error, ", what, NULL);
+    }
+    in->at = in->end;
+}
+
+static void fail_here(cursor *in)
+{
+    if (is_line_end(*in->at) || *in->at == ';') {
+        fail(in, "unexpected end of the line");
+    } else {
+        fail(in,
+             apr_psprintf(in->pool, "unexpected '%c' (quote a text that contains it)", *in->at));
     }
 }
 
-/* "${NAME}" at the cursor; a "$" that starts no variable is itself. */
+/* Can this byte be part of a name to the left of "=", or between "${" and "}"? */
+static int is_label_byte(char c)
+{
+    return c != '\0' && strchr("=\n\r\t;&|^$~(){}![\"", c) == NULL;
+}
+
+static size_t label_length(const char *from)
+{
+    size_t length = 0;
+
+    while (is_label_byte(from[length])) {
+        length++;
+    }
+    return length;
+}
+
+static const char *trimmed(const cursor *in, const char *from, size_t length)
+{
+    while (length > 0 && is_blank(*from)) {
+        from++;
+        length--;
+    }
+    while (length > 0 && is_blank(from[length - 1])) {
+        length--;
+    }
+    return apr_pstrmemdup(in->pool, from, length);
+}
+
+/* ---- pieces ------------------------------------------------------------------------------- */
+
+/* At "${": appends the variable's value. */
 static void read_variable(cursor *in, text *to)
 {
-    const char *end;
+    const char *name = in->at + 2;
+    size_t length = label_length(name);
     const char *value;
 
-    if (in->at[1] != '{') {
-        append(to, in->at++, 1, in->pool);
+    if (length == 0 || name[length] != '}') {
+        fail(in, "\"${\" needs a name and \"}\"");
         return;
     }
-    end = strchr(in->at, '}');
-    if (end == NULL) {
-        fail(in, "syntax error, \"${\" without \"}\"");
-        in->at += strlen(in->at);
-        return;
-    }
-    value = in->variable(in->context,
-                         apr_pstrmemdup(in->pool, in->at + 2, (apr_size_t)(end - in->at - 2)));
+    value = in->reader->variable(in->reader->context, trimmed(in, name, length));
     if (value != NULL) {
         append(to, value, strlen(value), in->pool);
     }
-    in->at = end + 1;
+    in->at = name + length + 1;
 }
 
+/* At a double quote: appends the text, leaves the cursor behind the closing quote and blanks. A
+ * backslash protects a quote, a backslash and a dollar; but a quote that ends the line is always
+ * the closing one, so that "C:\" is a text. */
 static void read_double_quoted(cursor *in, text *to)
 {
     in->at++;
     while (*in->at != '"') {
         if (*in->at == '\0') {
-            fail(in, "syntax error, the closing '\"' is missing (values end with their line)");
+            fail(in, "the closing '\"' is missing (values end with their line)");
             return;
         }
-        if (*in->at == '\\' && (in->at[1] == '"' || in->at[1] == '\\' || in->at[1] == '$')) {
+        if (*in->at == '\\' && in->at[1] == '"' && is_line_end(in->at[2])) {
+            append(to, in->at++, 1, in->pool);
+        } else if (*in->at == '\\' && in->at[1] != '\0' && strchr("\"\\$", in->at[1]) != NULL) {
             append(to, in->at + 1, 1, in->pool);
             in->at += 2;
-        } else if (*in->at == '$') {
+        } else if (in->at[0] == '$' && in->at[1] == '{') {
             read_variable(in, to);
         } else {
             append(to, in->at++, 1, in->pool);
         }
-    }
-    in->at++;
-}
-
-static void read_single_quoted(cursor *in, text *to)
-{
-    const char *end = strchr(in->at + 1, '\'');
-
-    if (end == NULL) {
-        fail(in, "syntax error, the closing \"'\" is missing (values end with their line)");
-        in->at += strlen(in->at);
-        return;
-    }
-    append(to, in->at + 1, (size_t)(end - in->at - 1), in->pool);
-    in->at = end + 1;
-}
-
-/* ---- words and expressions ---------------------------------------------------------------- */
-
-static const struct {
-    const char *name;
-    const char *value;
-} constants[] = {
-    {"E_ERROR", "1"},          {"E_WARNING", "2"},
-    {"E_PARSE", "4"},          {"E_NOTICE", "8"},
-    {"E_CORE_ERROR", "16"},    {"E_CORE_WARNING", "32"},
-    {"E_COMPILE_ERROR", "64"}, {"E_COMPILE_WARNING", "128"},
-    {"E_USER_ERROR", "256"},   {"E_USER_WARNING", "512"},
-    {"E_USER_NOTICE", "1024"}, {"E_STRICT", "2048"},
-    {"E_DEPRECATED", "8192"},  {"E_USER_DEPRECATED", "16384"},
-    {"E_ALL", "32767"},        {"E_RECOVERABLE_ERROR", "4096"},
-    {"PHP_OS", "Linux"},       {"PHP_OS_FAMILY", "Linux"},
-    {"PHP_SAPI", "fpm-fcgi"},  {"DIRECTORY_SEPARATOR", "/"},
-    {"PATH_SEPARATOR", ":"},
-};
-
-static const char *find_constant(const char *word)
-{
-    for (size_t i = 0; i < sizeof(constants) / sizeof(constants[0]); i++) {
-        if (strcmp(word, constants[i].name) == 0) {
-            return constants[i].value;
+        if (in->error != NULL) {
+            return;
         }
     }
-    return word;
+    in->at = behind_blanks(in->at + 1);
 }
 
-/* What a whole bare value means; NULL if it is no literal word. */
-static const char *find_literal(const char *word)
+/* At a single quote that has a text and a closing one: appends the text as it is. Else 0. */
+static int read_single_quoted(cursor *in, text *to)
 {
-    static const char *const yes[] = {"true", "on", "yes"};
-    static const char *const no[] = {"false", "off", "no", "none", "null"};
+    const char *close = strchr(in->at + 1, '\'');
 
-    for (size_t i = 0; i < 3; i++) {
-        if (strcasecmp(word, yes[i]) == 0) {
-            return "1";
+    if (close == NULL || close == in->at + 1) {
+        return 0;
+    }
+    append(to, in->at + 1, (size_t)(close - in->at - 1), in->pool);
+    in->at = close + 1;
+    return 1;
+}
+
+/* A "$" that starts no variable takes the byte behind it along, whatever that is. */
+static size_t dollar_length(const char *at)
+{
+    if (at[1] == '\0') {
+        return 1;
+    }
+    return at[1] == '\\' && at[2] != '\0' ? 3 : 2;
+}
+
+/* Length of the longest run of bytes that are text: not in `stops`, no "${". */
+static size_t run_length(const char *from, const char *stops, int has_escapes)
+{
+    const char *at = from;
+
+    while (*at != '\0' && strchr(stops, *at) == NULL) {
+        if (*at == '$') {
+            if (at[1] == '{') {
+                break;
+            }
+            at += dollar_length(at);
+        } else if (has_escapes && *at == '\\') {
+            if (at[1] == '\0') {
+                break;
+            }
+            at += 2;
+        } else {
+            at++;
         }
     }
-    for (size_t i = 0; i < 5; i++) {
-        if (strcasecmp(word, no[i]) == 0) {
-            return "";
+    return (size_t)(at - from);
+}
+
+static int is_identifier(const char *word, size_t length)
+{
+    if (length == 0 || isdigit((unsigned char)word[0])) {
+        return 0;
+    }
+    for (size_t i = 0; i < length; i++) {
+        if (!isalnum((unsigned char)word[i]) && word[i] != '_') {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* Appends a word, or the value of the constant that it names. */
+static void append_word(cursor *in, text *to, size_t length)
+{
+    const char *value = NULL;
+
+    if (is_identifier(in->at, length)) {
+        value = in->reader->constant(in->reader->context, apr_pstrmemdup(in->pool, in->at, length));
+    }
+    if (value != NULL) {
+        append(to, value, strlen(value), in->pool);
+    } else {
+        append(to, in->at, length, in->pool);
+    }
+    in->at += length;
+}
+
+/* What a whole bare word means; NULL if it is no literal word. */
+static const char *find_literal(const char *word, size_t length)
+{
+    static const struct {
+        const char *word, *value;
+    } literals[] = {{"true", "1"}, {"on", "1"}, {"yes", "1"}, {"false", ""},
+                    {"off", ""},   {"no", ""},  {"none", ""}, {"null", ""}};
+
+    for (size_t i = 0; i < sizeof(literals) / sizeof(literals[0]); i++) {
+        if (strlen(literals[i].word) == length &&
+            strncasecmp(word, literals[i].word, length) == 0) {
+            return literals[i].value;
         }
     }
     return NULL;
 }
 
-static long read_alternative(cursor *in);
+/* ---- values ------------------------------------------------------------------------------- */
 
-/* A number, a constant, "!", "~" or parentheses. */
-static long read_operand(cursor *in)
+#define VALUE_STOPS "= \t\r;&|^~()!\"'"
+
+/* One piece of a value is appended. 0: there is none here (an operator or the end), or an error. */
+static int read_piece(cursor *in, text *to)
 {
-    const char *start;
-    const char *word;
-    char *end;
-    long number;
+    const char *at = behind_blanks(in->at);
+    size_t length;
 
-    skip_blanks(in);
-    if (*in->at == '~' || *in->at == '!') {
-        char operation = *in->at++;
-        number = read_operand(in);
-        return operation == '~' ? ~number : !number;
+    if (is_line_end(*at) || strchr(";&|^~()!", *at) != NULL) {
+        in->at = at; /* blanks before an operator, a comment or the end are no text */
+        return 0;
     }
-    if (*in->at == '(') {
-        in->at++;
-        number = read_alternative(in);
-        skip_blanks(in);
-        if (*in->at != ')') {
-            fail(in, "syntax error, unexpected end of the expression, expecting ')'");
+    if (*at == '"') {
+        in->at = at;
+        read_double_quoted(in, to);
+        return in->error == NULL;
+    }
+    if (at != in->at) {
+        append(to, in->at, (size_t)(at - in->at), in->pool);
+        in->at = at;
+        return 1;
+    }
+    if (*at == '=') {
+        return 0;
+    }
+    if (*at == '\'') {
+        if (!read_single_quoted(in, to)) {
+            in->at = at[1] == '\'' ? at : in->end; /* "it's": the rest of the line is lost */
             return 0;
         }
-        in->at++;
-        return number;
+        return 1;
     }
-    start = in->at;
-    while (isalnum((unsigned char)*in->at) || *in->at == '_') {
-        in->at++;
+    if (at[0] == '$' && at[1] == '{') {
+        read_variable(in, to);
+        return in->error == NULL;
     }
-    word = find_constant(apr_pstrmemdup(in->pool, start, (apr_size_t)(in->at - start)));
-    number = strtol(word, &end, 10);
-    if (*word == '\0' || *end != '\0') {
-        fail(in, "syntax error, '|', '&', '^', '~', '!', '(' and ')' make an integer expression: "
-                 "quote the value if it is text");
+    length = run_length(at, VALUE_STOPS, 0);
+    if (find_literal(at, length) != NULL) {
+        fail(in,
+             apr_psprintf(in->pool, "unexpected '%.*s' (quote it if it is text)", (int)length, at));
+        return 0;
     }
-    return number;
+    append_word(in, to, length);
+    return 1;
 }
 
-/* Zend gives the three operators one precedence, from left to right. */
-static long read_alternative(cursor *in)
+static const char *read_expression(cursor *in);
+
+static long number_of(const char *value)
 {
-    long left = read_operand(in);
-
-    for (;;) {
-        char operation;
-        long right;
-        skip_blanks(in);
-        operation = *in->at;
-        if (in->error != NULL || (operation != '|' && operation != '&' && operation != '^')) {
-            return left;
-        }
-        in->at++;
-        right = read_operand(in);
-        left = operation == '|' ? left | right : operation == '&' ? left & right : left ^ right;
-    }
+    return (long)(int)strtol(value, NULL, 10);
 }
 
-static int is_expression(const char *from)
+/* Pieces, or "!", "~" or parentheses and what they are for. */
+static const char *read_operand(cursor *in)
 {
-    size_t length = strcspn(from, ";\"'");
+    text made = {NULL, 0, 0};
+    const char *value;
+    int count = 0;
 
-    for (const char *c = from; c < from + length; c++) {
-        if (*c == '$' && c[1] == '{') {
-            const char *end = strchr(c, '}');
-            if (end == NULL || end >= from + length) {
-                return 0;
-            }
-            c = end;
-        } else if (strchr("|&^~!()", *c) != NULL) {
-            return 1;
-        }
+    if (++in->nesting > NESTING_MAX) {
+        fail(in, "too many parentheses");
+        return "";
     }
-    return 0;
+    if (*in->at == '~' || *in->at == '!') {
+        char operation = *in->at;
+        in->at = behind_blanks(in->at + 1);
+        value = read_operand(in);
+        in->nesting--;
+        return apr_psprintf(in->pool, "%d",
+                            (int)(operation == '~' ? ~number_of(value) : !number_of(value)));
+    }
+    if (*in->at == '(') {
+        in->at = behind_blanks(in->at + 1);
+        value = read_expression(in);
+        if (in->error == NULL && *in->at != ')') {
+            fail(in, "the closing ')' is missing");
+        }
+        if (in->error == NULL) {
+            in->at = behind_blanks(in->at + 1);
+        }
+        in->nesting--;
+        return value;
+    }
+    in->nesting--;
+    while (read_piece(in, &made)) {
+        count++;
+    }
+    if (count == 0 && in->error == NULL) {
+        fail_here(in);
+    }
+    return finish(&made);
 }
 
+/* The operators have one precedence, from left to right, and make 32-bit numbers. */
 static const char *read_expression(cursor *in)
 {
-    long number = read_alternative(in);
+    const char *left = read_operand(in);
 
-    skip_blanks(in);
-    if (*in->at != '\0' && *in->at != ';') {
-        fail(in, "syntax error, text behind an integer expression: quote the value if it is text");
+    while (in->error == NULL && *in->at != '\0' && strchr("|&^", *in->at) != NULL) {
+        char operation = *in->at;
+        long a = number_of(left);
+        long b;
+        in->at = behind_blanks(in->at + 1);
+        b = number_of(read_operand(in));
+        left = apr_psprintf(in->pool, "%d",
+                            (int)(operation == '|'   ? (a | b)
+                                  : operation == '&' ? (a & b)
+                                                     : (a ^ b)));
     }
-    return apr_psprintf(in->pool, "%ld", number);
+    return left;
 }
 
-static void trim_end(text *value)
+/* Behind a value only the end of the line, a comment, a second "=" (which fails later) or '' may
+ * come. */
+static void expect_value_end(cursor *in)
 {
-    while (value->length > 0 &&
-           (value->bytes[value->length - 1] == ' ' || value->bytes[value->length - 1] == '\t')) {
-        value->bytes[--value->length] = '\0';
-    }
-}
-
-/* Unquoted characters up to a quote, a comment or the end. */
-static void read_bare(cursor *in, text *to)
-{
-    while (*in->at != '\0' && *in->at != ';' && *in->at != '"' && *in->at != '\'') {
-        if (*in->at == '=') {
-            fail(in, "syntax error, unexpected '=' (quote a value that contains it)");
-            in->at += strlen(in->at);
-        } else if (*in->at == '$') {
-            read_variable(in, to);
+    in->at = behind_blanks(in->at);
+    if (in->at[0] == '\'' && in->at[1] == '\'') {
+        in->at++;
+    } else if (!is_line_end(*in->at) && *in->at != ';' && *in->at != '=') {
+        if (*in->at == '\'' && strchr(in->at + 1, '\'') == NULL) {
+            in->at = in->end;
         } else {
-            append(to, in->at++, 1, in->pool);
+            fail_here(in);
         }
     }
 }
 
-/* What stands behind "=". NULL for the empty ''. */
+/* Behind "=". */
 static const char *read_value(cursor *in)
 {
-    text value = {NULL, 0, 0};
-    int is_quoted = 0;
-    int is_empty_single = 0;
+    size_t length;
+    const char *value;
 
-    skip_blanks(in);
-    if (is_expression(in->at)) {
-        return read_expression(in);
+    in->at = behind_blanks(in->at);
+    if (is_line_end(*in->at) || *in->at == ';' || *in->at == '=' ||
+        (in->at[0] == '\'' && in->at[1] == '\'')) {
+        in->at += *in->at == '\'';
+        return "";
     }
-    while (*in->at != '\0' && *in->at != ';') {
+    length = run_length(in->at, VALUE_STOPS, 0);
+    value = find_literal(in->at, length);
+    if (value != NULL) {
+        in->at += length;
+    } else {
+        value = read_expression(in);
+    }
+    if (in->error == NULL) {
+        expect_value_end(in);
+    }
+    return value;
+}
+
+/* ---- names in brackets -------------------------------------------------------------------- */
+
+/* Up to "]": a section's name (blanks belong to it) or an array's key. */
+static const char *read_bracketed(cursor *in, int is_key)
+{
+    text name = {NULL, 0, 0};
+
+    in->at = is_key ? behind_blanks(in->at + 1) : in->at + 1;
+    while (in->error == NULL && *in->at != ']') {
+        const char *at = behind_blanks(in->at);
+        if (*at == '"' || (is_key && *at == ']')) {
+            in->at = at;
+        }
+        if (*in->at == ']') {
+            break;
+        }
         if (*in->at == '"') {
-            is_quoted = 1;
-            read_double_quoted(in, &value);
-        } else if (*in->at == '\'') {
-            is_quoted = 1;
-            is_empty_single = in->at[1] == '\'';
-            read_single_quoted(in, &value);
+            read_double_quoted(in, &name);
+        } else if (in->at[0] == '$' && in->at[1] == '{') {
+            read_variable(in, &name);
+        } else if (*in->at == '\'' && read_single_quoted(in, &name)) {
+            continue;
         } else {
-            read_bare(in, &value);
-            if (*in->at == '\0' || *in->at == ';') {
-                trim_end(&value);
+            size_t length = run_length(in->at, "\r;\"']", 1);
+            if (length == 0) {
+                fail(in, "the closing ']' is missing");
+            } else if (is_key) {
+                append_word(in, &name, length);
+            } else {
+                append(&name, in->at, length, in->pool);
+                in->at += length;
             }
         }
     }
-    if (value.length == 0) {
-        return is_empty_single ? NULL : "";
-    }
-    if (!is_quoted) {
-        const char *literal = find_literal(value.bytes);
-        return literal != NULL ? literal : find_constant(value.bytes);
-    }
-    return value.bytes;
+    in->at += in->error == NULL;
+    in->at = behind_blanks(in->at);
+    return finish(&name);
 }
 
-/* A section name or an array key, up to "]". */
-static const char *read_bracketed(cursor *in)
+/* ---- statements --------------------------------------------------------------------------- */
+
+static void give(cursor *in, const fpd_ini_statement *statement)
 {
-    text name = {NULL, 0, 0};
-    int is_quoted = 0;
-
-    in->at++;
-    skip_blanks(in);
-    while (*in->at != ']') {
-        if (*in->at == '\0') {
-            fail(in, "syntax error, unexpected end of line, expecting ']'");
-            return "";
-        }
-        if (*in->at == '"') {
-            is_quoted = 1;
-            read_double_quoted(in, &name);
-        } else if (*in->at == '\'') {
-            is_quoted = 1;
-            read_single_quoted(in, &name);
-        } else if (*in->at == '$') {
-            read_variable(in, &name);
-        } else {
-            append(&name, in->at++, 1, in->pool);
-        }
-    }
-    in->at++;
-    if (name.length == 0) {
-        return "";
-    }
-    trim_end(&name);
-    return is_quoted ? name.bytes : find_constant(name.bytes);
-}
-
-static const char *read_name(cursor *in)
-{
-    text name = {NULL, 0, 0};
-
-    while (*in->at != '\0' && *in->at != '=' && *in->at != '[' && *in->at != ';') {
-        if (*in->at == '$') {
-            read_variable(in, &name);
-        } else {
-            append(&name, in->at++, 1, in->pool);
-        }
-    }
-    if (name.length == 0) {
-        return "";
-    }
-    trim_end(&name);
-    return name.bytes;
-}
-
-static void read_entry(cursor *in, fpd_ini_line *line)
-{
-    line->kind = FPD_INI_ENTRY;
-    line->name = read_name(in);
-    if (*in->at == '[') {
-        line->kind = FPD_INI_ARRAY;
-        line->key = read_bracketed(in);
-        skip_blanks(in);
-    }
-    if (*in->at == '=') {
-        in->at++;
-        line->value = read_value(in);
+    if (in->error == NULL) {
+        in->reader->statement(in->reader->context, statement);
     }
 }
 
-void fpd_ini_read(fpd_ini_line *line, const char *text_line, fpd_ini_variable_fn *variable,
-                  void *context, apr_pool_t *pool)
+static void read_section(cursor *in)
 {
-    cursor in = {text_line, variable, context, pool, NULL};
+    fpd_ini_statement statement = {.kind = FPD_INI_SECTION};
 
-    memset(line, 0, sizeof(*line));
-    skip_blanks(&in);
-    if (*in.at == '\0' || *in.at == ';') {
-        line->kind = FPD_INI_NOTHING;
+    statement.name = read_bracketed(in, 0);
+    give(in, &statement);
+}
+
+/* A name, and what follows it. is_indented: blanks before it, which make a literal word a name. */
+static void read_entry(cursor *in, int is_indented)
+{
+    fpd_ini_statement statement = {.kind = FPD_INI_LABEL};
+    size_t length = label_length(in->at);
+
+    if (length == 0) {
+        fail_here(in);
         return;
     }
-    if (*in.at == '[') {
-        line->kind = FPD_INI_SECTION;
-        line->name = read_bracketed(&in);
+    statement.name = trimmed(in, in->at, length);
+    in->at += length;
+    if (*in->at == '[') {
+        statement.kind = FPD_INI_ARRAY;
+        statement.key = read_bracketed(in, 1);
+        if (in->error == NULL && *in->at != '=') {
+            fail(in, "'=' is missing behind ']'");
+        }
+    } else if (!is_indented && find_literal(statement.name, strlen(statement.name)) != NULL) {
+        fail(in, apr_psprintf(in->pool, "'%s' cannot be a name", statement.name));
     } else {
-        read_entry(&in, line);
+        in->at = behind_blanks(in->at);
+        statement.kind = *in->at == '=' ? FPD_INI_ENTRY : FPD_INI_LABEL;
     }
-    if (in.error != NULL) {
-        line->kind = FPD_INI_ERROR;
-        line->error = in.error;
+    if (in->error == NULL && *in->at == '=') {
+        in->at++;
+        statement.value = read_value(in);
     }
+    give(in, &statement);
+}
+
+const char *fpd_ini_read(const fpd_ini_reader *reader, const char *line, size_t length,
+                         apr_pool_t *pool)
+{
+    cursor in = {line, line + length, reader, pool, NULL, 0};
+
+    if (memchr(line, '\0', length) != NULL) {
+        fail(&in, "a NUL byte");
+        return in.error;
+    }
+    if (length > 3 && memcmp(line, "\xEF\xBB\xBF", 3) == 0) {
+        in.at += 3;
+    }
+    while (in.error == NULL) {
+        const char *start = in.at;
+        int is_indented;
+        in.at = behind_blanks(start);
+        is_indented = in.at != start && memchr(start, '\t', (size_t)(in.at - start)) == NULL;
+        if (*in.at == '\0') {
+            break;
+        }
+        if (*in.at == '\r') {
+            in.at++;
+        } else if (*in.at == ';') {
+            in.at += strcspn(in.at, "\r");
+        } else if (*in.at == '[') {
+            read_section(&in);
+        } else {
+            read_entry(&in, is_indented);
+        }
+    }
+    return in.error;
 }

@@ -1,35 +1,43 @@
 /* ini.h - one physical line of a php-fpm configuration file (spec/php-fpm.md 1.1, 1.2).
  *
  * php-fpm hands every line alone to Zend's ini parser; this reads the same language without libphp:
- * quotes, ${NAME}, literal words (on, off, ...), PHP's E_* constants and integer expressions.
+ * quotes, ${NAME}, literal words (on, off, ...), constants, integer expressions. A line may hold
+ * more than one statement ("[www] pm = static").
  */
 #ifndef FPD_INI_H
 #define FPD_INI_H
 
+#include <stddef.h>
+
 #include "apr_pools.h"
 
 typedef enum fpd_ini_kind {
-    FPD_INI_NOTHING, /* empty or comment */
-    FPD_INI_SECTION, /* name */
+    FPD_INI_SECTION, /* [name] */
+    FPD_INI_LABEL,   /* name alone, without "=" */
     FPD_INI_ENTRY,   /* name = value */
-    FPD_INI_ARRAY,   /* name[key] = value; key may be empty */
-    FPD_INI_ERROR    /* error says what is wrong with the line */
+    FPD_INI_ARRAY    /* name[key] = value; key may be empty */
 } fpd_ini_kind;
 
-typedef struct fpd_ini_line {
+typedef struct fpd_ini_statement {
     fpd_ini_kind kind;
     const char *name;
-    const char *key;
-    const char *value; /* NULL: no "=" or the empty '' (php-fpm's NULL value) */
-    const char *error;
-} fpd_ini_line;
+    const char *key;   /* ARRAY only */
+    const char *value; /* ENTRY and ARRAY only */
+} fpd_ini_statement;
 
-/* Value of ${name}: from the -d and php.ini settings the caller knows, else the environment; NULL
- * is the empty text. */
-typedef const char *fpd_ini_variable_fn(void *context, const char *name);
+/* What the caller knows. variable: the value of ${name}, NULL for the empty text; constant: the
+ * value of PHP's constant of that name, NULL if there is none; statement: takes each in turn. */
+typedef struct fpd_ini_reader {
+    const char *(*variable)(void *context, const char *name);
+    const char *(*constant)(void *context, const char *name);
+    void (*statement)(void *context, const fpd_ini_statement *statement);
+    void *context;
+} fpd_ini_reader;
 
-/* Reads one line (without its line end); all texts from pool. */
-void fpd_ini_read(fpd_ini_line *line, const char *text, fpd_ini_variable_fn *variable,
-                  void *context, apr_pool_t *pool);
+/* Reads one line (text of `length` bytes without its line end, NUL-terminated). Returns NULL, or
+ * what is wrong with it ("syntax error, ..."); the statements before the error have been given. All
+ * texts from pool. */
+const char *fpd_ini_read(const fpd_ini_reader *reader, const char *text, size_t length,
+                         apr_pool_t *pool);
 
 #endif

@@ -113,12 +113,12 @@ typedef struct word {
 } word;
 
 static const word levels[] = {
-    {"debug", FPD_LOG_DEBUG},
-    {"notice", FPD_LOG_NOTICE},
-    {"warning", FPD_LOG_WARNING},
+    {"DEBUG", FPD_LOG_DEBUG},
+    {"NOTICE", FPD_LOG_NOTICE},
+    {"WARNING", FPD_LOG_WARNING},
     {"warn", FPD_LOG_WARNING},
-    {"error", FPD_LOG_ERROR},
-    {"alert", FPD_LOG_ALERT},
+    {"ERROR", FPD_LOG_ERROR},
+    {"ALERT", FPD_LOG_ALERT},
     {NULL, 0},
 };
 
@@ -201,13 +201,14 @@ static const char *store_time(int32_t *seconds, const char *from)
 
 static const char *store_core(int32_t *limit, const char *from)
 {
-    if (strcmp(from, "unlimited") == 0) {
+    const char *reason;
+
+    if (strcasecmp(from, "unlimited") == 0) {
         *limit = -1;
         return NULL;
     }
-    return store_number(limit, from) != NULL || *limit < 0
-               ? "must be greater than zero or 'unlimited'"
-               : NULL;
+    reason = store_number(limit, from);
+    return reason == NULL && *limit < 0 ? "must be greater than zero or 'unlimited'" : reason;
 }
 
 static const char *store_mode(int32_t *mode, const char *from)
@@ -257,14 +258,14 @@ const char *fpd_keys_store(const fpd_key *key, void *structure, const char *from
 
 /* ---- value to text ------------------------------------------------------------------------ */
 
-static const char *find_name(const word *words, int value)
+static const char *find_name(const word *words, int value, const char *otherwise)
 {
     for (; words->name != NULL; words++) {
         if (words->value == value) {
             return words->name;
         }
     }
-    return "undefined";
+    return otherwise;
 }
 
 const char *fpd_keys_print(const fpd_key *key, const void *structure, apr_pool_t *pool)
@@ -281,12 +282,14 @@ const char *fpd_keys_print(const fpd_key *key, const void *structure, apr_pool_t
         return *(const int32_t *)member ? "yes" : "no";
     case FPD_KEY_TIME:
         return apr_psprintf(pool, "%ds", *(const int32_t *)member);
-    case FPD_KEY_LEVEL:
-        return find_name(levels, *(const int32_t *)member);
+    case FPD_KEY_LEVEL: /* php-fpm's word for an unset level */
+        return find_name(levels, *(const int32_t *)member, "unknown value");
     case FPD_KEY_PM:
-        return find_name(managers, *(const int32_t *)member);
+        return find_name(managers, *(const int32_t *)member, "undefined");
     case FPD_KEY_MODE:
-        return apr_psprintf(pool, "%04o", (unsigned)*(const int32_t *)member);
+        return *(const int32_t *)member == FPD_PLAN_UNSET
+                   ? "undefined"
+                   : apr_psprintf(pool, "%04o", (unsigned)*(const int32_t *)member);
     case FPD_KEY_PRIORITY:
         if (*(const int32_t *)member == FPD_PLAN_UNSET) {
             return "undefined";

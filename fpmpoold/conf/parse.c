@@ -46,18 +46,25 @@ void fpd_parse_say(fpd_parse *parse, fpd_conf_severity severity, int where, cons
     }
 }
 
+const char *fpd_parse_prefix(const fpd_parse *parse, const char *pool_prefix, int is_variable)
+{
+    if (pool_prefix != NULL && *pool_prefix != '\0') {
+        return pool_prefix;
+    }
+    if (parse->options->prefix != NULL) {
+        return parse->options->prefix;
+    }
+    return is_variable ? FPD_LOCALSTATEDIR : FPD_PREFIX;
+}
+
 const char *fpd_parse_expand(const fpd_parse *parse, const char *path, const char *pool_prefix,
                              int is_variable)
 {
-    const char *prefix = pool_prefix != NULL ? pool_prefix : parse->options->prefix;
-
-    if (path == NULL || *path == '/' || *path == '\0') {
+    if (path == NULL || *path == '/') {
         return path;
     }
-    if (prefix == NULL) {
-        prefix = is_variable ? FPD_LOCALSTATEDIR : FPD_PREFIX;
-    }
-    return apr_psprintf(parse->pool, "%s/%s", prefix, path);
+    return apr_psprintf(parse->pool, "%s/%s", fpd_parse_prefix(parse, pool_prefix, is_variable),
+                        path);
 }
 
 /* ---- sections ----------------------------------------------------------------------------- */
@@ -94,6 +101,7 @@ static void open_section(fpd_parse *parse, const char *name)
     section->plan->name = name;
     section->plan->config_file = parse->file;
     section->plan->config_line = parse->line;
+    section->plan->request_slowlog_trace_depth = 0; /* not set; check.c has the default */
     section->env = apr_array_make(parse->pool, 4, sizeof(fpd_plan_pair));
     section->values = apr_array_make(parse->pool, 4, sizeof(fpd_plan_pair));
     APR_ARRAY_PUSH(parse->conf->sections, fpd_conf_section *) = section;
@@ -136,6 +144,9 @@ static void set_scalar(fpd_parse *parse, const char *name, const char *value)
         structure =
             scope == FPD_KEY_POOL ? (void *)parse->section->plan : (void *)&parse->conf->global;
         reason = fpd_keys_store(key, structure, value);
+        if (key->type == FPD_KEY_MODE && scope == FPD_KEY_POOL) {
+            parse->section->listen_mode = value;
+        }
     }
     if (reason != NULL) {
         fpd_parse_say(parse, FPD_CONF_ERROR, 1, key->name,
@@ -155,7 +166,7 @@ static void add_pair(apr_array_header_t *list, const char *key, const char *valu
     pair->is_admin = is_admin;
 }
 
-static void add_suppressed_path(fpd_parse *parse, const fpd_ini_line *line, const char *value)
+static void add_suppressed_path(fpd_parse *parse, const fpd_ini_statement *line, const char *value)
 {
     if (*line->key != '\0') {
         fpd_parse_say(parse, FPD_CONF_ERROR, 1, line->name,
@@ -187,7 +198,7 @@ static const char *flag_value(const char *value)
     return NULL;
 }
 
-static void add_php_setting(fpd_parse *parse, const fpd_ini_line *line, const char *value)
+static void add_php_setting(fpd_parse *parse, const fpd_ini_statement *line, const char *value)
 {
     int is_admin = strncmp(line->name, "php_admin_", strlen("php_admin_")) == 0;
     int is_flag = strcmp(line->name + strlen(line->name) - strlen("flag"), "flag") == 0;
@@ -204,7 +215,7 @@ static void add_php_setting(fpd_parse *parse, const fpd_ini_line *line, const ch
     add_pair(parse->section->values, line->key, value, is_admin);
 }
 
-static void set_array(fpd_parse *parse, const fpd_ini_line *line)
+static void set_array(fpd_parse *parse, const fpd_ini_statement *line)
 {
     static const char *const php_settings[] = {"php_value", "php_flag", "php_admin_value",
                                                "php_admin_flag"};
@@ -253,8 +264,12 @@ static void include_files(fpd_parse *parse, const char *pattern)
     const char *file = parse->file;
     int line = parse->line;
     glob_t found;
-    int result = glob(expanded, GLOB_ERR | GLOB_MARK, NULL, &found);
+    int result;
 
+    if (*pattern == '\0') {
+        return;
+    }
+    result = glob(expanded, GLOB_ERR | GLOB_MARK, NULL, &found);
     if (result == GLOB_NOMATCH) {
         fpd_parse_say(parse, FPD_CONF_WARNING, 0, "include",
                       "Nothing matches the include pattern '%s' from %s at line %d.", expanded,
@@ -285,57 +300,97 @@ static void include_files(fpd_parse *parse, const char *pattern)
     globfree(&found);
 }
 
-static const char *find_variable(void *context, const char *name)
+static const char *find_define(const fpd_parse *parse, const char *name)
 {
-    const fpd_parse *parse = context;
+    const apr_array_header_t *defines = parse->options->defines;
     size_t length = strlen(name);
 
-    for (int i = parse->options->defines != NULL ? parse->options->defines->nelts - 1 : -1; i >= 0;
-         i--) {
-        const char *define = APR_ARRAY_IDX(parse->options->defines, i, const char *);
+    for (int i = defines != NULL ? defines->nelts - 1 : -1; i >= 0; i--) {
+        const char *define = APR_ARRAY_IDX(defines, i, const char *);
         if (strncmp(define, name, length) == 0 && define[length] == '=') {
             return define + length + 1;
         }
     }
-    return getenv(name);
+    return NULL;
 }
 
-static void read_line(fpd_parse *parse, const char *text)
+/* What PHP knows; NULL if it knows no such name, or cannot be asked. */
+static const char *ask_php(fpd_parse *parse, fpd_conf_question question, const char *name)
 {
-    fpd_ini_line line;
+    const fpd_conf_options *options = parse->options;
+    const char *value = NULL;
+    const char *reason = NULL;
 
-    fpd_ini_read(&line, text, find_variable, parse, parse->pool);
-    switch (line.kind) {
-    case FPD_INI_NOTHING:
+    if (options->ask == NULL) {
+        return NULL;
+    }
+    if (options->ask(options->ask_context, question, name, &value, &reason) != APR_SUCCESS) {
+        fpd_parse_say(parse, FPD_CONF_WARNING, 1, NULL, "PHP cannot be asked for '%s': %s", name,
+                      reason);
+    }
+    return value;
+}
+
+/* ${NAME}: -d and php.ini come before the environment. */
+static const char *find_variable(void *context, const char *name)
+{
+    fpd_parse *parse = context;
+    const char *value = find_define(parse, name);
+
+    if (value == NULL) {
+        value = ask_php(parse, FPD_CONF_SETTING, name);
+    }
+    return value != NULL ? value : getenv(name);
+}
+
+/* PHP's constants are written in capitals; no other word is worth a question. */
+static const char *find_constant(void *context, const char *word)
+{
+    if (word[strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")] != '\0') {
+        return NULL;
+    }
+    return ask_php(context, FPD_CONF_CONSTANT, word);
+}
+
+/* What is wrong with a line is said once: its other statements are not looked at. */
+static void take_statement(void *context, const fpd_ini_statement *statement)
+{
+    fpd_parse *parse = context;
+
+    if (parse->error_count > parse->errors_before_line) {
         return;
-    case FPD_INI_ERROR:
-        fpd_parse_say(parse, FPD_CONF_ERROR, 1, NULL, "%s", line.error);
-        return;
+    }
+    switch (statement->kind) {
     case FPD_INI_SECTION:
-        open_section(parse, line.name);
-        return;
-    case FPD_INI_ENTRY:
+        open_section(parse, statement->name);
+        break;
+    case FPD_INI_LABEL:
+        fpd_parse_say(parse, FPD_CONF_ERROR, 1, statement->name,
+                      "value is NULL for a ZEND_INI_PARSER_ENTRY (write '%s = VALUE')",
+                      statement->name);
+        break;
     case FPD_INI_ARRAY:
+        set_array(parse, statement);
+        break;
+    case FPD_INI_ENTRY:
+        if (strcmp(statement->name, "include") == 0) {
+            include_files(parse, statement->value);
+        } else {
+            set_scalar(parse, statement->name, statement->value);
+        }
         break;
     }
-    if (line.value == NULL) {
-        fpd_parse_say(parse, FPD_CONF_ERROR, 1, line.name,
-                      "value is NULL for a ZEND_INI_PARSER_ENTRY (write '%s = VALUE')", line.name);
-    } else if (line.kind == FPD_INI_ARRAY) {
-        set_array(parse, &line);
-    } else if (strcmp(line.name, "include") == 0) {
-        include_files(parse, line.value);
-    } else {
-        set_scalar(parse, line.name, line.value);
-    }
 }
 
-static void strip_line_end(char *text)
+static void read_line(fpd_parse *parse, const char *text, size_t length)
 {
-    size_t length = strlen(text);
+    const fpd_ini_reader reader = {find_variable, find_constant, take_statement, parse};
+    const char *error;
 
-    while (length > 0 && (text[length - 1] == '\n' || text[length - 1] == '\r')) {
-        text[--length] = '\0';
+    parse->errors_before_line = parse->error_count;
+    error = fpd_ini_read(&reader, text, length, parse->pool);
+    if (error != NULL) {
+        fpd_parse_say(parse, FPD_CONF_ERROR, 1, NULL, "%s", error);
     }
 }
 
@@ -343,14 +398,14 @@ static void read_lines(fpd_parse *parse, FILE *stream)
 {
     char *text = NULL;
     size_t capacity = 0;
+    ssize_t length;
 
-    while (getline(&text, &capacity, stream) >= 0) {
-        const char *start = text;
-        strip_line_end(text);
-        if (parse->line++ == 0 && strncmp(text, "\xEF\xBB\xBF", 3) == 0) {
-            start += 3;
+    while ((length = getline(&text, &capacity, stream)) >= 0) {
+        if (length > 0 && text[length - 1] == '\n') {
+            text[--length] = '\0';
         }
-        read_line(parse, start);
+        parse->line++;
+        read_line(parse, text, (size_t)length);
     }
     if (ferror(stream)) {
         fpd_parse_say(parse, FPD_CONF_ERROR, 0, NULL, "failed to read configuration file '%s'",

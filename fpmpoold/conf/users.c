@@ -44,6 +44,10 @@ static void resolve_user(fpd_parse *parse, fpd_plan_pool *plan)
 {
     const struct passwd *user;
 
+    if (*plan->user == '\0') { /* php-fpm stays root then, and refuses that */
+        plan->uid = plan->gid = 0;
+        return;
+    }
     if (fpd_users_is_number(plan->user)) {
         plan->uid = atoi(plan->user);
         user = getpwuid((uid_t)plan->uid);
@@ -87,16 +91,27 @@ static void say_ignored(fpd_parse *parse, const fpd_plan_pool *plan, const char 
     }
 }
 
+/* Without root a pool runs as whoever the master is; only a test looks at the names all the same.
+ */
 static void resolve_own_user(fpd_parse *parse, fpd_plan_pool *plan)
 {
-    const struct passwd *user = getpwuid(geteuid());
+    const struct passwd *user;
 
-    say_ignored(parse, plan, "user", plan->user != NULL);
-    say_ignored(parse, plan, "group", plan->group != NULL);
-    say_ignored(parse, plan, "chroot", plan->chroot != NULL);
-    say_ignored(parse, plan, "process.priority", plan->process_priority != FPD_PLAN_UNSET);
-    plan->chroot = NULL;
-    plan->process_priority = FPD_PLAN_UNSET;
+    if (parse->options->is_test) {
+        if (plan->user != NULL) {
+            resolve_user(parse, plan);
+        }
+        if (plan->failure == NULL && plan->group != NULL && *plan->group != '\0') {
+            resolve_group(parse, plan);
+        }
+    } else {
+        say_ignored(parse, plan, "user", plan->user != NULL);
+        say_ignored(parse, plan, "group", plan->group != NULL);
+        say_ignored(parse, plan, "chroot", plan->chroot != NULL);
+        say_ignored(parse, plan, "process.priority", plan->process_priority != FPD_PLAN_UNSET);
+    }
+    plan->uid = plan->gid = -1;
+    user = getpwuid(geteuid());
     if (user != NULL) {
         plan->user_name = apr_pstrdup(parse->pool, user->pw_name);
         plan->user_home = apr_pstrdup(parse->pool, user->pw_dir);
@@ -109,15 +124,16 @@ void fpd_users_resolve(fpd_parse *parse, fpd_plan_pool *plan)
         resolve_own_user(parse, plan);
         return;
     }
-    if (plan->user == NULL) {
-        if (!parse->options->allow_root) {
-            fpd_users_say(parse, FPD_CONF_ALERT, plan, "user", "user has not been defined");
-            return;
-        }
-        plan->user = "0";
+    if (plan->user == NULL && !parse->options->allow_root) {
+        fpd_users_say(parse, FPD_CONF_ALERT, plan, "user", "user has not been defined");
+        return;
     }
-    resolve_user(parse, plan);
-    if (plan->failure == NULL && plan->group != NULL) {
+    if (plan->user == NULL) {
+        plan->uid = plan->gid = 0;
+    } else {
+        resolve_user(parse, plan);
+    }
+    if (plan->failure == NULL && plan->group != NULL && *plan->group != '\0') {
         resolve_group(parse, plan);
     }
     if (plan->failure == NULL && !parse->options->allow_root &&

@@ -82,6 +82,7 @@ static void take(fpd_argv *read, int option, const char *argument, apr_pool_t *p
     case 't':
         read->action = FPD_ARGV_TEST;
         read->test_level++;
+        read->options.is_test = 1;
         break;
     case 'D':
         read->options.daemonize = 1;

@@ -17,6 +17,7 @@
 #include "apr_strings.h"
 #include "base/board.h"
 #include "base/log.h"
+#include "master/hosts.h"
 
 #define STOP_PATIENCE 5000000 /* microseconds between STOP and KILL */
 #define EXEC_FD_BASE  64      /* above every descriptor of enum fpd_host_fd */
@@ -114,16 +115,6 @@ static int place_descriptors(const bundle *made, int listener)
     return close_range(FPD_FD_FIRST_FREE, ~0u, 0) == 0;
 }
 
-static void forget_service_manager(void)
-{
-    static const char *const names[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
-                                        "LISTEN_FDS",    "LISTEN_PID",    "LISTEN_FDNAMES"};
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        unsetenv(names[i]);
-    }
-}
-
 static void become_host(const bundle *made, int listener, const char *program, char *const *argv)
 {
     struct sigaction standard = {.sa_handler = SIG_DFL};
@@ -134,7 +125,7 @@ static void become_host(const bundle *made, int listener, const char *program, c
     }
     sigemptyset(&none);
     (void)setsid(); /* Ctrl-C reaches the master only */
-    forget_service_manager();
+    fpd_hosts_clean_environment();
     if (place_descriptors(made, listener) && sigprocmask(SIG_SETMASK, &none, NULL) == 0) {
         execv(program, argv);
         fpd_log_to_datagrams(FPD_FD_LOG);

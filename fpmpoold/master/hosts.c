@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -41,6 +42,33 @@ int fpd_hosts_find(char *path, size_t size, const char *const *directories, cons
         }
     }
     return 0;
+}
+
+void fpd_hosts_add_ini_options(apr_array_header_t *argv, const fpd_conf_options *options,
+                               apr_pool_t *pool)
+{
+    if (options->php_ini_path != NULL) {
+        APR_ARRAY_PUSH(argv, const char *) = "-c";
+        APR_ARRAY_PUSH(argv, const char *) = options->php_ini_path;
+    }
+    if (options->php_ini_ignore) {
+        APR_ARRAY_PUSH(argv, const char *) = "-n";
+    }
+    for (int i = 0; i < options->defines->nelts; i++) {
+        APR_ARRAY_PUSH(argv, const char *) = "-d";
+        APR_ARRAY_PUSH(argv, const char *) =
+            apr_pstrdup(pool, APR_ARRAY_IDX(options->defines, i, const char *));
+    }
+}
+
+void fpd_hosts_clean_environment(void)
+{
+    static const char *const names[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
+                                        "LISTEN_FDS",    "LISTEN_PID",    "LISTEN_FDNAMES"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        unsetenv(names[i]);
+    }
 }
 
 const char *fpd_hosts_default_version(void)

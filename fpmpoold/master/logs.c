@@ -67,7 +67,7 @@ apr_status_t fpd_logs_open(fpd_logs *logs, const fpd_conf_global *global, int is
 {
     logs->error_fd = -1;
     logs->error_log = NULL;
-    fpd_log_set_level((fpd_log_level)global->log_level);
+    fpd_log_set_level((fpd_log_level)fpd_conf_log_level(global));
     if (is_foreground && (force_stderr || isatty(STDERR_FILENO))) {
         fpd_log_to_descriptor(STDERR_FILENO, -1);
         return APR_SUCCESS;

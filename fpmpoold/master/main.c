@@ -15,6 +15,7 @@
 #include "base/title.h"
 #include "master/argv.h"
 #include "master/hosts.h"
+#include "master/known.h"
 #include "master/logs.h"
 #include "master/master.h"
 
@@ -22,11 +23,29 @@
 #define FPD_SYSCONFDIR "/usr/local/etc/fpmpool"
 #endif
 
-/* php-fpm's rules: -y; below -p; else ours if it is there, else php-fpm's own file. */
+/* The file that -d fpm.config names; the last one counts. */
+static const char *find_defined(const fpd_conf_options *options)
+{
+    static const char name[] = "fpm.config=";
+
+    for (int i = options->defines->nelts - 1; i >= 0; i--) {
+        const char *define = APR_ARRAY_IDX(options->defines, i, const char *);
+        if (strncmp(define, name, strlen(name)) == 0) {
+            return define + strlen(name);
+        }
+    }
+    return NULL;
+}
+
+/* php-fpm's rules: -y; -d fpm.config; below -p; else ours if it is there, else php-fpm's own file.
+ */
 static const char *find_configuration(const fpd_conf_options *options, apr_pool_t *pool)
 {
     if (options->file != NULL) {
         return options->file;
+    }
+    if (find_defined(options) != NULL) {
+        return find_defined(options);
     }
     if (options->prefix != NULL) {
         return apr_psprintf(pool, "%s/etc/php-fpm.conf", options->prefix);
@@ -53,17 +72,7 @@ static int ask_interpreter(const fpd_argv *arguments, apr_pool_t *pool)
     }
     APR_ARRAY_PUSH(argv, const char *) = program;
     APR_ARRAY_PUSH(argv, const char *) = apr_psprintf(pool, "-%c", arguments->question);
-    if (options->php_ini_path != NULL) {
-        APR_ARRAY_PUSH(argv, const char *) = "-c";
-        APR_ARRAY_PUSH(argv, const char *) = options->php_ini_path;
-    }
-    if (options->php_ini_ignore) {
-        APR_ARRAY_PUSH(argv, const char *) = "-n";
-    }
-    for (int i = 0; i < options->defines->nelts; i++) {
-        APR_ARRAY_PUSH(argv, const char *) = "-d";
-        APR_ARRAY_PUSH(argv, const char *) = APR_ARRAY_IDX(options->defines, i, const char *);
-    }
+    fpd_hosts_add_ini_options(argv, options, pool);
     APR_ARRAY_PUSH(argv, const char *) = NULL;
     execv(program, (char *const *)argv->elts);
     fpd_log_errno(FPD_LOG_ERROR, errno, "cannot run %s", program);
@@ -72,18 +81,18 @@ static int ask_interpreter(const fpd_argv *arguments, apr_pool_t *pool)
 
 static int say_test(const fpd_argv *arguments, const fpd_conf *conf, apr_pool_t *pool)
 {
+    if (conf->has_failed_pools) {
+        fpd_log(FPD_LOG_ERROR, "FPM initialization failed");
+        return FPD_EXIT_CONFIG;
+    }
     if (arguments->test_level > 1) {
         const apr_array_header_t *lines = fpd_conf_dump(conf, pool);
         for (int i = 0; i < lines->nelts; i++) {
             fpd_log(FPD_LOG_NOTICE, "%s", APR_ARRAY_IDX(lines, i, const char *));
         }
     }
-    if (conf->has_failed_pools) {
-        fpd_log(FPD_LOG_ERROR, "FPM initialization failed");
-        return FPD_EXIT_CONFIG;
-    }
     fpd_log(FPD_LOG_NOTICE, "configuration file %s test is successful", conf->file);
-    if (arguments->test_level > 1) {
+    if (arguments->test_level > 1 && fpd_log_get_level() <= FPD_LOG_NOTICE) {
         fpd_log_raw("", 0);
     }
     return FPD_EXIT_OK;
@@ -92,6 +101,7 @@ static int say_test(const fpd_argv *arguments, const fpd_conf *conf, apr_pool_t 
 /* -t tells what a start would say: error_log must be writable too. */
 static int load_and_run(const fpd_argv *arguments, apr_pool_t *pool)
 {
+    fpd_conf_options options = arguments->options;
     apr_array_header_t *messages;
     apr_pool_t *conf_pool;
     fpd_conf *conf;
@@ -100,7 +110,12 @@ static int load_and_run(const fpd_argv *arguments, apr_pool_t *pool)
     if (apr_pool_create(&conf_pool, pool) != APR_SUCCESS) {
         return FPD_EXIT_SOFTWARE;
     }
-    status = fpd_conf_load(&conf, &messages, &arguments->options, conf_pool);
+    options.ask = fpd_known_ask;
+    options.ask_context = fpd_known_create(&arguments->options, conf_pool);
+    status = fpd_conf_load(&conf, &messages, &options, conf_pool);
+    if (status == APR_SUCCESS) {
+        fpd_log_set_level((fpd_log_level)fpd_conf_log_level(&conf->global));
+    }
     fpd_logs_say(messages);
     if (status != APR_SUCCESS) {
         fpd_log(FPD_LOG_ERROR, "FPM initialization failed");

@@ -105,7 +105,7 @@ static void apply_conf(master *self, fpd_conf *conf, apr_pool_t *conf_pool)
     }
     conf->file = self->conf->file;
     set_master_pid(conf);
-    fpd_log_set_level((fpd_log_level)conf->global.log_level);
+    fpd_log_set_level((fpd_log_level)fpd_conf_log_level(&conf->global));
     actions = fpd_plan_compare(fpd_pools_list(self->pools, scratch), conf->pools, self->replace_all,
                                scratch);
     for (int i = 0; i < actions->nelts; i++) {

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "apr_strings.h"
+#include "master/known.h"
 
 #define RESULT_MAX (256 * 1024 * 1024)
 #define COUNT_MAX  1000000
@@ -87,6 +88,7 @@ static int put_pools(int fd, const apr_array_header_t *pools, apr_pool_t *pool)
 /* In the forked child: never returns. Its own pool, left to the kernel. */
 static void test_and_exit(int fd, const fpd_conf_options *options)
 {
+    fpd_conf_options asking = *options;
     apr_array_header_t *messages;
     fpd_conf *conf = NULL;
     apr_pool_t *pool;
@@ -96,7 +98,9 @@ static void test_and_exit(int fd, const fpd_conf_options *options)
     if (apr_pool_create(&pool, NULL) != APR_SUCCESS) {
         _exit(1);
     }
-    status = fpd_conf_load(&conf, &messages, options, pool);
+    asking.ask = fpd_known_ask;
+    asking.ask_context = fpd_known_create(options, pool);
+    status = fpd_conf_load(&conf, &messages, &asking, pool);
     is_good = put_messages(fd, messages) && put_number(fd, status == APR_SUCCESS);
     if (is_good && status == APR_SUCCESS) {
         is_good = put_global(fd, &conf->global) && put_pools(fd, conf->pools, pool);

@@ -20,6 +20,7 @@
 #include "php/env.h"
 #include "php/functions.h"
 #include "php/ini.h"
+#include "php/known.h"
 #include "php/module.h"
 #include "php/sources.h"
 #include "php_ini.h"
@@ -325,6 +326,21 @@ int fpd_start_print(char what, const fpd_plan_pool *plan, apr_pool_t *pool)
     fflush(stdout);
     fpd_start_stop();
     return code;
+}
+
+int fpd_start_tell(int fd, const fpd_plan_pool *plan, apr_pool_t *pool)
+{
+    const char *reason = NULL;
+    FILE *to = fdopen(fd, "w");
+    int is_told;
+
+    if (to == NULL || fpd_start_php(plan, pool, &reason) != APR_SUCCESS) {
+        fprintf(stderr, "%s\n", reason != NULL ? reason : strerror(errno));
+        return 70;
+    }
+    is_told = fpd_known_write(to);
+    fpd_start_stop();
+    return is_told ? 0 : 70;
 }
 
 #define TEXT(value)     #value

@@ -27,6 +27,10 @@ const int *fpd_start_descriptors(int *count);
 /* Module shutdown, for the pool process's clean exit. */
 void fpd_start_stop(void);
 
+/* For --constants: starts PHP and writes what known.h says to descriptor fd. Returns the exit code.
+ */
+int fpd_start_tell(int fd, const fpd_plan_pool *plan, apr_pool_t *pool);
+
 /* The answers of -v, -m, -i on stdout (ini from -c -n -d in plan). Returns the exit code. */
 int fpd_start_print(char what, const fpd_plan_pool *plan, apr_pool_t *pool);
 

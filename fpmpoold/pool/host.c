@@ -1,8 +1,8 @@
 /* host.c - main of fpmpool-php<version>, the interpreter host.
  *
  * It becomes a pool process: does what needs root, drops root, starts PHP, runs the pool
- * (lifecycle.md 1). It also answers -v, -m, -i and --api, and serves 503 for a pool that cannot
- * start (--answer). It must not read anything of a client before root is dropped.
+ * (lifecycle.md 1). It also answers -v, -m, -i, --api and --constants, and serves 503 for a pool
+ * that cannot start (--answer). It must not read anything of a client before root is dropped.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -261,12 +261,20 @@ static int run_pool(host *self)
     return failed;
 }
 
+static void find_nobody(int32_t *uid, int32_t *gid)
+{
+    const struct passwd *nobody = getpwnam("nobody");
+
+    *uid = nobody != NULL ? (int32_t)nobody->pw_uid : NOBODY;
+    *gid = nobody != NULL ? (int32_t)nobody->pw_gid : NOBODY;
+}
+
 /* Serves 503 with the reason. No PHP; the pool's user if there is one, else nobody. */
 static int run_answer(host *self, const char *reason)
 {
     int failed = take_descriptors(self);
-    uid_t uid;
-    gid_t gid;
+    int32_t uid;
+    int32_t gid;
 
     if (failed) {
         return failed;
@@ -274,14 +282,12 @@ static int run_answer(host *self, const char *reason)
     name_process(self);
     self->setup.refusal = reason;
     set_limits(self);
-    uid = (uid_t)self->plan->uid;
-    gid = (gid_t)self->plan->gid;
-    if (geteuid() == 0 && (self->plan->uid <= 0 || self->plan->gid < 0)) {
-        const struct passwd *nobody = getpwnam("nobody");
-        uid = nobody != NULL ? nobody->pw_uid : NOBODY;
-        gid = nobody != NULL ? nobody->pw_gid : NOBODY;
+    uid = self->plan->uid;
+    gid = self->plan->gid;
+    if (geteuid() == 0 && (uid <= 0 || gid < 0)) {
+        find_nobody(&uid, &gid);
     }
-    failed = drop_root(self, uid, gid, NULL, 0);
+    failed = drop_root(self, (uid_t)uid, (gid_t)gid, NULL, 0);
     return failed ? failed : run(self);
 }
 
@@ -292,14 +298,15 @@ static int usage(FILE *to, const char *name)
     (void)fprintf(to,
                   "Usage: %s --pool | --answer REASON   (started by fpmpoold, not by hand)\n"
                   "       %s -v | -m | -i [-c PATH] [-n] [-d KEY[=VALUE]]...\n"
+                  "       %s --constants [-c PATH] [-n] [-d KEY[=VALUE]]...   (on descriptor 3)\n"
                   "       %s --api\n",
-                  name, name, name);
+                  name, name, name, name);
     return EXIT_USAGE;
 }
 
-static int print_answer(host *self, int argc, char **argv)
+/* -c, -n and -d into a plan; any other option comes back in *what. 0: bad usage. */
+static int read_ini_options(host *self, int argc, char **argv, char *what)
 {
-    char what = '\0';
     int option;
 
     self->plan = fpd_plan_pool_create(self->memory);
@@ -317,15 +324,48 @@ static int print_answer(host *self, int argc, char **argv)
                                             : apr_pstrcat(self->memory, optarg, "=1", NULL);
             break;
         case '?':
-            return usage(stderr, argv[0]);
+            return 0;
         default:
-            what = (char)option;
+            *what = (char)option;
         }
     }
-    if (what == '\0' || optind != argc) {
+    return optind == argc;
+}
+
+static int print_answer(host *self, int argc, char **argv)
+{
+    char what = '\0';
+
+    if (!read_ini_options(self, argc, argv, &what) || what == '\0') {
         return usage(stderr, argv[0]);
     }
     return fpd_start_print(what, self->plan, self->memory);
+}
+
+/* What configuration files may name, for the master (master/known.c): as nobody, without preload.
+ */
+static int tell_constants(host *self, int argc, char **argv)
+{
+    const char *reason = "unknown reason";
+    char what = '\0';
+
+    if (!read_ini_options(self, argc, argv, &what) || what != '\0') {
+        return usage(stderr, "fpmpool-php");
+    }
+    APR_ARRAY_PUSH(self->plan->defines, const char *) = "opcache.preload=\"\"";
+    self->plan->clear_env = 0;
+    if (geteuid() == 0) {
+        find_nobody(&self->plan->uid, &self->plan->gid);
+    }
+    if (fpd_start_prepare(self->plan, self->memory, &reason) != APR_SUCCESS) {
+        (void)fprintf(stderr, "%s\n", reason);
+        return EXIT_FAILED;
+    }
+    if (geteuid() == 0 &&
+        drop_root(self, (uid_t)self->plan->uid, (gid_t)self->plan->gid, NULL, 0)) {
+        return EXIT_FAILED;
+    }
+    return fpd_start_tell(FPD_FD_ANSWER, self->plan, self->memory);
 }
 
 int main(int argc, char **argv)
@@ -345,6 +385,9 @@ int main(int argc, char **argv)
     }
     if (argc == 2 && strcmp(argv[1], "--api") == 0) {
         return printf("%s\n", fpd_start_version()) < 0 ? EXIT_FAILED : 0;
+    }
+    if (argc >= 2 && strcmp(argv[1], "--constants") == 0) {
+        return tell_constants(&self, argc - 1, argv + 1);
     }
     return print_answer(&self, argc, argv);
 }
