@@ -428,6 +428,14 @@ apr_status_t fpd_plan_pool_read(fpd_plan_pool **plan, int fd, apr_pool_t *pool)
     return status;
 }
 
+fpd_plan_pool *fpd_plan_pool_copy(const fpd_plan_pool *plan, apr_pool_t *pool)
+{
+    fpd_plan_bytes bytes = fpd_plan_pool_encode(plan, pool);
+    fpd_plan_pool *copy;
+
+    return fpd_plan_pool_decode(&copy, bytes.data, bytes.length, pool) == APR_SUCCESS ? copy : NULL;
+}
+
 int fpd_plan_pool_equals(const fpd_plan_pool *left, const fpd_plan_pool *right)
 {
     apr_pool_t *scratch;

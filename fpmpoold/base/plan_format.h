@@ -103,6 +103,9 @@ apr_status_t fpd_plan_pool_write(const fpd_plan_pool *plan, int *fd, apr_pool_t 
  * the caller's. */
 apr_status_t fpd_plan_pool_read(fpd_plan_pool **plan, int fd, apr_pool_t *pool);
 
+/* A copy that shares nothing with the original; NULL if it could not be made. */
+fpd_plan_pool *fpd_plan_pool_copy(const fpd_plan_pool *plan, apr_pool_t *pool);
+
 /* Are two plans equal in everything that needs a new generation (all but name, file and line)? */
 int fpd_plan_pool_equals(const fpd_plan_pool *left, const fpd_plan_pool *right);
 

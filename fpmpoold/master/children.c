@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "apr_strings.h"
@@ -286,6 +287,24 @@ void fpd_children_check(fpd_child *child, int64_t now)
         child->stop_by = now + STOP_PATIENCE;
     } else {
         fpd_children_stop(child);
+    }
+}
+
+void fpd_children_say_end(const fpd_child *child, int wait_status)
+{
+    double age = (double)(fpd_monotonic_now() - child->started_at) / 1e6;
+    fpd_log_level level = child->state >= FPD_CHILD_LEAVING ? FPD_LOG_DEBUG : FPD_LOG_WARNING;
+
+    if (WIFSIGNALED(wait_status)) {
+        fpd_log(level,
+                "[pool %s] pool process %d exited on signal %d (SIG%s) after %.6f seconds from "
+                "start",
+                child->source.name, (int)child->pid, WTERMSIG(wait_status),
+                sigabbrev_np(WTERMSIG(wait_status)), age);
+    } else {
+        fpd_log(level,
+                "[pool %s] pool process %d exited with code %d after %.6f seconds from start",
+                child->source.name, (int)child->pid, WEXITSTATUS(wait_status), age);
     }
 }
 

@@ -63,6 +63,9 @@ void fpd_children_check(fpd_child *child, int64_t now);
 
 void fpd_children_tell_logs(fpd_child *child, int access_log, int slow_log);
 
+/* After waitpid: a line about its end, a warning when nobody asked for it. */
+void fpd_children_say_end(const fpd_child *child, int wait_status);
+
 /* After waitpid: reads what is left of log and output, then frees everything. */
 void fpd_children_destroy(fpd_child *child);
 

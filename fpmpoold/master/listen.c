@@ -23,9 +23,8 @@
 #include "base/log.h"
 #include "base/loop.h"
 
-#define LIVE_SOCKET_PATIENCE 5000000 /* microseconds, lifecycle.md 5 */
-#define LIVE_SOCKET_PAUSE    50      /* milliseconds between tries */
-#define DEFAULT_MODE         0660
+#define LIVE_SOCKET_PAUSE 50 /* milliseconds between tries */
+#define DEFAULT_MODE      0660
 
 int fpd_listen_is_tcp(const char *address)
 {
@@ -123,9 +122,9 @@ static int is_live(const struct sockaddr_un *address)
     return answers;
 }
 
-static apr_status_t clear_path(const fpd_plan_pool *plan, const struct sockaddr_un *address)
+static apr_status_t clear_path(const fpd_plan_pool *plan, const struct sockaddr_un *address,
+                               int64_t patient_until)
 {
-    int64_t limit = fpd_monotonic_now() + LIVE_SOCKET_PATIENCE;
     struct stat about;
 
     if (lstat(plan->listen, &about) != 0) {
@@ -138,7 +137,7 @@ static apr_status_t clear_path(const fpd_plan_pool *plan, const struct sockaddr_
         return APR_EEXIST;
     }
     while (is_live(address)) {
-        if (fpd_monotonic_now() > limit) {
+        if (fpd_monotonic_now() > patient_until) {
             fpd_log(FPD_LOG_ERROR, "Another FPM instance seems to already listen on %s",
                     plan->listen);
             return EADDRINUSE;
@@ -158,7 +157,7 @@ static apr_status_t fail_bind(const fpd_plan_pool *plan, int fd, const char *wha
     return error;
 }
 
-static apr_status_t open_unix(int *opened, const fpd_plan_pool *plan)
+static apr_status_t open_unix(int *opened, const fpd_plan_pool *plan, int64_t patient_until)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     apr_status_t status;
@@ -172,7 +171,7 @@ static apr_status_t open_unix(int *opened, const fpd_plan_pool *plan)
         return APR_ENAMETOOLONG;
     }
     strcpy(address.sun_path, plan->listen); /* fits: checked above */
-    status = clear_path(plan, &address);
+    status = clear_path(plan, &address, patient_until);
     if (status != APR_SUCCESS) {
         return status;
     }
@@ -198,7 +197,19 @@ static apr_status_t open_unix(int *opened, const fpd_plan_pool *plan)
 
 /* ---- TCP ---------------------------------------------------------------------------------- */
 
-static apr_status_t bind_tcp(int *opened, const fpd_plan_pool *plan, const struct addrinfo *address)
+static int bind_patiently(int fd, const struct addrinfo *address, int64_t patient_until)
+{
+    int result;
+
+    while ((result = bind(fd, address->ai_addr, address->ai_addrlen)) != 0 && errno == EADDRINUSE &&
+           fpd_monotonic_now() < patient_until) {
+        (void)poll(NULL, 0, LIVE_SOCKET_PAUSE);
+    }
+    return result;
+}
+
+static apr_status_t bind_tcp(int *opened, const fpd_plan_pool *plan, const struct addrinfo *address,
+                             int64_t patient_until)
 {
     int on = 1;
     int off = 0;
@@ -213,7 +224,7 @@ static apr_status_t bind_tcp(int *opened, const fpd_plan_pool *plan, const struc
     if (address->ai_family == AF_INET6) {
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
     }
-    if (bind(fd, address->ai_addr, address->ai_addrlen) != 0) {
+    if (bind_patiently(fd, address, patient_until) != 0) {
         return fail_bind(plan, fd, "unable to bind listening socket");
     }
     *opened = fd;
@@ -221,7 +232,7 @@ static apr_status_t bind_tcp(int *opened, const fpd_plan_pool *plan, const struc
 }
 
 static apr_status_t resolve_and_bind(int *opened, const fpd_plan_pool *plan, const char *host,
-                                     const char *port, int flags)
+                                     const char *port, int flags, int64_t patient_until)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = flags};
     struct addrinfo *found;
@@ -233,12 +244,13 @@ static apr_status_t resolve_and_bind(int *opened, const fpd_plan_pool *plan, con
                 gai_strerror(error), plan->listen);
         return APR_EGENERAL;
     }
-    status = bind_tcp(opened, plan, found);
+    status = bind_tcp(opened, plan, found, patient_until);
     freeaddrinfo(found);
     return status;
 }
 
-static apr_status_t open_tcp(int *opened, const fpd_plan_pool *plan, apr_pool_t *scratch)
+static apr_status_t open_tcp(int *opened, const fpd_plan_pool *plan, int64_t patient_until,
+                             apr_pool_t *scratch)
 {
     const char *colon = strrchr(plan->listen, ':');
     const char *port = colon != NULL ? colon + 1 : plan->listen;
@@ -250,28 +262,31 @@ static apr_status_t open_tcp(int *opened, const fpd_plan_pool *plan, apr_pool_t 
         return APR_EINVAL;
     }
     if (colon == NULL) {
-        if (resolve_and_bind(opened, plan, "::", port, AI_PASSIVE) == APR_SUCCESS) {
+        if (resolve_and_bind(opened, plan, "::", port, AI_PASSIVE, patient_until) == APR_SUCCESS) {
             return APR_SUCCESS;
         }
         fpd_log(FPD_LOG_NOTICE, "[pool %s] Failed implicitly binding to ::, retrying with 0.0.0.0",
                 plan->name);
-        return resolve_and_bind(opened, plan, "0.0.0.0", port, AI_PASSIVE);
+        return resolve_and_bind(opened, plan, "0.0.0.0", port, AI_PASSIVE, patient_until);
     }
     host = apr_pstrmemdup(scratch, plan->listen, (apr_size_t)(colon - plan->listen));
     if (host[0] == '[' && host[strlen(host) - 1] == ']') {
         host = apr_pstrmemdup(scratch, host + 1, strlen(host) - 2);
     }
     /* php-fpm's "*" is the loopback address, and so it stays: nobody's port opens by a switch */
-    return resolve_and_bind(opened, plan, strcmp(host, "*") == 0 ? NULL : host, port, 0);
+    return resolve_and_bind(opened, plan, strcmp(host, "*") == 0 ? NULL : host, port, 0,
+                            patient_until);
 }
 
 /* ---- both --------------------------------------------------------------------------------- */
 
-apr_status_t fpd_listen_open(int *opened, const fpd_plan_pool *plan, apr_pool_t *scratch)
+apr_status_t fpd_listen_open(int *opened, const fpd_plan_pool *plan, int64_t patient_until,
+                             apr_pool_t *scratch)
 {
     int fd = -1;
-    apr_status_t status =
-        fpd_listen_is_tcp(plan->listen) ? open_tcp(&fd, plan, scratch) : open_unix(&fd, plan);
+    apr_status_t status = fpd_listen_is_tcp(plan->listen)
+                              ? open_tcp(&fd, plan, patient_until, scratch)
+                              : open_unix(&fd, plan, patient_until);
 
     if (status != APR_SUCCESS) {
         return status;

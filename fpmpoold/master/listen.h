@@ -6,9 +6,10 @@
 #include "base/plan_format.h"
 
 /* Binds and listens as the plan says; *fd is non-blocking, close-on-exec and the caller's. A stale
- * unix socket is replaced, a live one is an error after 5 s of retries (a previous master may be on
- * its way out). Logs what is wrong in php-fpm's words. */
-apr_status_t fpd_listen_open(int *fd, const fpd_plan_pool *plan, apr_pool_t *scratch);
+ * unix socket is replaced; an address that somebody else has is tried again until patient_until
+ * (fpd_monotonic_now), which blocks. Logs what is wrong in php-fpm's words. */
+apr_status_t fpd_listen_open(int *fd, const fpd_plan_pool *plan, int64_t patient_until,
+                             apr_pool_t *scratch);
 
 /* After a reload that kept the address: new owner, group, mode and backlog. */
 apr_status_t fpd_listen_adjust(int fd, const fpd_plan_pool *plan);

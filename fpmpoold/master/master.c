@@ -40,6 +40,7 @@ typedef struct master {
     int verdict_fd;
     int exit_code;
     int has_begun; /* every pool was started once */
+    int has_pid_file;
 } master;
 
 static const char *state_name(master_state state)
@@ -87,6 +88,17 @@ static void apply_action(master *self, const fpd_plan_action *action)
     }
 }
 
+/* Addresses may change hands: all that are given up are free before the first is taken. */
+static void release_listeners(master *self, const apr_array_header_t *actions)
+{
+    for (int i = 0; i < actions->nelts; i++) {
+        const fpd_plan_action *action = &APR_ARRAY_IDX(actions, i, fpd_plan_action);
+        if (action->kind == FPD_PLAN_REPLACE && action->has_new_listener) {
+            fpd_pools_release(self->pools, action->name);
+        }
+    }
+}
+
 static void set_master_pid(const fpd_conf *conf)
 {
     for (int i = 0; i < conf->pools->nelts; i++) {
@@ -108,9 +120,11 @@ static void apply_conf(master *self, fpd_conf *conf, apr_pool_t *conf_pool)
     fpd_log_set_level((fpd_log_level)fpd_conf_log_level(&conf->global));
     actions = fpd_plan_compare(fpd_pools_list(self->pools, scratch), conf->pools, self->replace_all,
                                scratch);
+    release_listeners(self, actions);
     for (int i = 0; i < actions->nelts; i++) {
         apply_action(self, &APR_ARRAY_IDX(actions, i, fpd_plan_action));
     }
+    fpd_pools_close_spares(self->pools);
     apr_pool_destroy(scratch);
     conf->global.pid =
         self->conf->global.pid != NULL ? apr_pstrdup(conf_pool, self->conf->global.pid) : NULL;
@@ -131,7 +145,7 @@ static void end_reload(master *self, int wait_status)
     }
     status = fpd_reload_end(&self->reload, &conf, &messages, conf_pool);
     fpd_logs_say(messages);
-    if (self->state != NORMAL) {
+    if (self->state > NORMAL) {
         apr_pool_destroy(conf_pool);
         return;
     }
@@ -297,7 +311,11 @@ static apr_status_t begin(master *self)
     self->pools = fpd_pools_create(self->loop, fpd_hosts_directories(self->pool), check_start, self,
                                    self->pool);
     status = start_pools(self);
-    return status == APR_SUCCESS ? fpd_daemon_write_pid(global->pid) : status;
+    if (status == APR_SUCCESS) {
+        status = fpd_daemon_write_pid(global->pid);
+        self->has_pid_file = status == APR_SUCCESS;
+    }
+    return status;
 }
 
 /* Everything that was started ends, whatever state the start was in. */
@@ -308,7 +326,9 @@ static void end(master *self)
         while (waitpid(-1, NULL, 0) > 0 || errno == EINTR) {
         }
     }
-    fpd_daemon_remove_pid(self->conf->global.pid);
+    if (self->has_pid_file) { /* else it may be another daemon's */
+        fpd_daemon_remove_pid(self->conf->global.pid);
+    }
 }
 
 int fpd_master_run(const fpd_argv *arguments, fpd_conf *conf, apr_pool_t *conf_pool,

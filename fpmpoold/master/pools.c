@@ -3,7 +3,7 @@
  * Runs in the master. It decides; children.c does. Nothing a pool sends can do more than end that
  * pool's own process.
  */
-#include "master/pools.h"
+#include "master/pools_private.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -25,42 +25,12 @@
 #define ANSWER_FROM     (1 * (int64_t)SECOND) /* a longer back-off is bridged by answer mode */
 #define CHECK_EVERY     (SECOND / 4)
 
-typedef struct pool_record {
-    apr_pool_t *pool; /* owns the record and its texts */
-    fpd_pools *pools;
-    const char *name;
-    const char *address;
-    fpd_plan_pool *plan;
-    int listener;       /* -1: not bound */
-    fpd_child *current; /* serves */
-    fpd_child *next;    /* takes over when READY */
-    char reason[512];   /* why the last start failed; "": it did not */
-    int64_t backoff;    /* before the next start, microseconds */
-    fpd_loop_timer *retry;
-    fpd_loop_id sleep_id; /* set: no process, the master polls the listener */
-    unsigned child_count; /* processes alive */
-    int is_removed;       /* stopped for good; freed with its last child */
-    int is_settled;       /* was ready or failed once since its start */
-} pool_record;
+static void start_host(fpd_pool_record *record);
 
-struct fpd_pools {
-    apr_pool_t *pool;
-    fpd_loop *loop;
-    const char *const *host_directories;
-    fpd_pools_change_fn *on_change;
-    void *context;
-    apr_hash_t *records;  /* name -> pool_record */
-    apr_hash_t *children; /* pid -> fpd_child, every host alive */
-    fpd_loop_timer *check;
-    int is_finishing;
-};
-
-static void start_host(pool_record *record);
-
-static void give_reason(pool_record *record, const char *format, ...)
+static void give_reason(fpd_pool_record *record, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-static void give_reason(pool_record *record, const char *format, ...)
+static void give_reason(fpd_pool_record *record, const char *format, ...)
 {
     va_list arguments;
 
@@ -69,7 +39,30 @@ static void give_reason(pool_record *record, const char *format, ...)
     va_end(arguments);
 }
 
-static void settle(pool_record *record)
+/* The plan that this pool follows from now on; the caller's memory may go away. */
+static int take_plan(fpd_pool_record *record, const fpd_plan_pool *plan)
+{
+    apr_pool_t *pool;
+    fpd_plan_pool *copy;
+
+    if (apr_pool_create(&pool, record->pool) != APR_SUCCESS) {
+        return 0;
+    }
+    copy = fpd_plan_pool_copy(plan, pool);
+    if (copy == NULL) {
+        apr_pool_destroy(pool);
+        return 0;
+    }
+    if (record->plan_pool != NULL) {
+        apr_pool_destroy(record->plan_pool);
+    }
+    record->plan_pool = pool;
+    record->plan = copy;
+    record->address = copy->listen;
+    return 1;
+}
+
+static void settle(fpd_pool_record *record)
 {
     record->is_settled = 1;
     record->pools->on_change(record->pools->context);
@@ -101,26 +94,27 @@ static void watch_limits(fpd_pools *pools)
     }
 }
 
-static void stop_child(fpd_child *child)
+void fpd_pools_stop_child(fpd_child *child)
 {
-    pool_record *record = child->owner;
+    fpd_pool_record *record = child->owner;
 
     fpd_children_stop(child);
     watch_limits(record->pools);
 }
 
-static void drain_child(fpd_child *child, int patience)
+void fpd_pools_drain_child(fpd_child *child, int patience)
 {
-    pool_record *record = child->owner;
+    fpd_pool_record *record = child->owner;
 
     fpd_children_drain(child, patience);
     watch_limits(record->pools);
 }
 
-static void retire(pool_record *record, fpd_child *child)
+static void retire(fpd_pool_record *record, fpd_child *child)
 {
     if (child != NULL) {
-        drain_child(child, child->is_answering ? 1 : record->plan->process_control_timeout);
+        fpd_pools_drain_child(child,
+                              child->is_answering ? 1 : record->plan->process_control_timeout);
     }
 }
 
@@ -128,7 +122,7 @@ static void retire(pool_record *record, fpd_child *child)
 
 static void wake(void *context, uint32_t events)
 {
-    pool_record *record = context;
+    fpd_pool_record *record = context;
 
     (void)events;
     fpd_loop_remove(record->pools->loop, record->sleep_id);
@@ -137,7 +131,7 @@ static void wake(void *context, uint32_t events)
     start_host(record);
 }
 
-static void fall_asleep(pool_record *record)
+static void fall_asleep(fpd_pool_record *record)
 {
     apr_status_t status = fpd_loop_add(record->pools->loop, record->listener, EPOLLIN, wake, record,
                                        &record->sleep_id);
@@ -151,7 +145,7 @@ static void fall_asleep(pool_record *record)
 
 static void on_message(fpd_child *child, const fpd_message *message)
 {
-    pool_record *record = child->owner;
+    fpd_pool_record *record = child->owner;
 
     switch (message->type) {
     case FPD_MESSAGE_READY:
@@ -184,7 +178,7 @@ static void on_message(fpd_child *child, const fpd_message *message)
     }
 }
 
-static int start_child(pool_record *record, const char *version, const char *reason)
+static int start_child(fpd_pool_record *record, const char *version, const char *reason)
 {
     fpd_pools *pools = record->pools;
     const char *step = "find the interpreter host";
@@ -209,7 +203,7 @@ static int start_child(pool_record *record, const char *version, const char *rea
 }
 
 /* Somebody must answer while the pool itself cannot; any PHP version's host can do that. */
-static void start_answering(pool_record *record)
+static void start_answering(fpd_pool_record *record)
 {
     if (record->current == NULL && record->next == NULL && record->listener >= 0) {
         (void)start_child(record, NULL, record->reason);
@@ -222,7 +216,7 @@ static void try_again(void *context)
 }
 
 /* The last start did not last: at once the first time, then later each time. */
-static void back_off(pool_record *record)
+static void back_off(fpd_pool_record *record)
 {
     int64_t delay = record->backoff;
 
@@ -239,22 +233,19 @@ static void back_off(pool_record *record)
     }
 }
 
-static int bind_listener(pool_record *record)
+static int bind_listener(fpd_pool_record *record)
 {
-    if (record->listener >= 0) {
-        return 1;
+    if (record->listener < 0 && fpd_listeners_open(record->pools->listeners, &record->listener,
+                                                   record->plan, record->pool) != APR_SUCCESS) {
+        record->listener = -1;
+        give_reason(record, "the address '%s' cannot be bound", record->plan->listen);
     }
-    if (fpd_listen_open(&record->listener, record->plan, record->pool) == APR_SUCCESS) {
-        return 1;
-    }
-    record->listener = -1;
-    give_reason(record, "the address '%s' cannot be bound", record->plan->listen);
-    return 0;
+    return record->listener >= 0;
 }
 
 /* A configuration that names a missing user or interpreter cannot be cured by waiting: answer until
  * the next reload. */
-static int is_hopeless(pool_record *record)
+static int is_hopeless(fpd_pool_record *record)
 {
     const fpd_plan_pool *plan = record->plan;
     const char *version = plan->php != NULL ? plan->php : fpd_hosts_default_version();
@@ -275,7 +266,7 @@ static int is_hopeless(pool_record *record)
     return 0;
 }
 
-static void start_host(pool_record *record)
+static void start_host(fpd_pool_record *record)
 {
     if (record->pools->is_finishing) {
         return;
@@ -284,7 +275,7 @@ static void start_host(pool_record *record)
         if (!record->next->is_answering) {
             return;
         }
-        stop_child(record->next);
+        fpd_pools_stop_child(record->next);
         record->next = NULL;
     }
     if (!bind_listener(record)) {
@@ -303,10 +294,10 @@ static void start_host(pool_record *record)
 
 /* ---- what reload asks --------------------------------------------------------------------- */
 
-int fpd_pools_start(fpd_pools *pools, fpd_plan_pool *plan)
+int fpd_pools_start(fpd_pools *pools, const fpd_plan_pool *plan)
 {
     apr_pool_t *pool;
-    pool_record *record;
+    fpd_pool_record *record;
 
     if (apr_pool_create(&pool, pools->pool) != APR_SUCCESS) {
         return 0;
@@ -315,71 +306,104 @@ int fpd_pools_start(fpd_pools *pools, fpd_plan_pool *plan)
     record->pool = pool;
     record->pools = pools;
     record->name = apr_pstrdup(pool, plan->name);
-    record->address = apr_pstrdup(pool, plan->listen);
-    record->plan = plan;
     record->listener = -1;
+    if (!take_plan(record, plan)) {
+        apr_pool_destroy(pool);
+        return 0;
+    }
     record->retry = fpd_loop_timer_create(pools->loop, try_again, record);
     apr_hash_set(pools->records, record->name, APR_HASH_KEY_STRING, record);
     start_host(record);
     return record->listener >= 0;
 }
 
-static void close_listener(pool_record *record)
+void fpd_pools_give_listener_up(fpd_pool_record *record)
 {
     fpd_loop_remove(record->pools->loop, record->sleep_id);
     record->sleep_id = 0;
     if (record->listener >= 0) {
-        close(record->listener);
+        fpd_listeners_spare(record->pools->listeners, record->address, record->listener);
         record->listener = -1;
-        fpd_listen_unlink(record->address);
     }
 }
 
-void fpd_pools_replace(fpd_pools *pools, fpd_plan_pool *plan, int has_new_listener)
+void fpd_pools_release(fpd_pools *pools, const char *name)
 {
-    pool_record *record = apr_hash_get(pools->records, plan->name, APR_HASH_KEY_STRING);
+    fpd_pool_record *record = apr_hash_get(pools->records, name, APR_HASH_KEY_STRING);
 
-    record->plan = plan;
+    record->was_asleep = record->sleep_id != 0;
+    fpd_pools_give_listener_up(record);
+}
+
+void fpd_pools_close_spares(fpd_pools *pools)
+{
+    fpd_listeners_close_spares(pools->listeners);
+}
+
+/* 1: the pool has the listener of the new plan. Else it has its old one back, where possible. */
+static int change_listener(fpd_pool_record *record, const fpd_plan_pool *plan)
+{
+    fpd_listeners *listeners = record->pools->listeners;
+
+    if (fpd_listeners_open(listeners, &record->listener, plan, record->pool) == APR_SUCCESS) {
+        return 1;
+    }
+    record->listener = -1;
+    fpd_log(FPD_LOG_ERROR, "[pool %s] the new address cannot be bound, '%s' serves on",
+            record->name, record->address);
+    if (bind_listener(record) && record->was_asleep) {
+        fall_asleep(record);
+    }
+    return 0;
+}
+
+/* Does the pool serve, or is it ready to when a connection comes? */
+static int is_serving(const fpd_pool_record *record)
+{
+    return record->sleep_id != 0 || (record->current != NULL && !record->current->is_answering);
+}
+
+void fpd_pools_replace(fpd_pools *pools, const fpd_plan_pool *plan, int has_new_listener)
+{
+    fpd_pool_record *record = apr_hash_get(pools->records, plan->name, APR_HASH_KEY_STRING);
+
+    if (plan->failure != NULL && (is_serving(record) || (has_new_listener && record->was_asleep))) {
+        fpd_log(FPD_LOG_ERROR, "[pool %s] %s: the pool serves on as it is", record->name,
+                plan->failure);
+        if (has_new_listener && bind_listener(record) && record->was_asleep) {
+            fall_asleep(record);
+        }
+        return;
+    }
+    if ((has_new_listener && !change_listener(record, plan)) || !take_plan(record, plan)) {
+        return;
+    }
     record->backoff = 0;
     record->is_settled = 0;
     fpd_loop_timer_cancel(record->retry);
-    if (has_new_listener) {
-        int fd;
-        if (fpd_listen_open(&fd, plan, record->pool) != APR_SUCCESS) {
-            fpd_log(FPD_LOG_ERROR, "[pool %s] the new address cannot be bound, '%s' serves on",
-                    record->name, record->address);
-            settle(record);
-            return;
-        }
-        close_listener(record); /* the old generation holds its own until it drains */
-        record->listener = fd;
-        record->address = apr_pstrdup(record->pool, plan->listen);
-    } else if (record->listener >= 0) {
-        (void)fpd_listen_adjust(record->listener, plan); /* logs what it could not do */
+    if (!has_new_listener && record->listener >= 0) {
+        (void)fpd_listen_adjust(record->listener, record->plan); /* logs what it could not do */
     }
     if (record->next != NULL) {
-        stop_child(record->next);
+        fpd_pools_stop_child(record->next);
         record->next = NULL;
     }
-    if (record->sleep_id != 0) { /* asleep: the next connection starts the new plan */
+    if (has_new_listener && record->was_asleep) {
+        fall_asleep(record);
+    }
+    if (record->sleep_id != 0) { /* the next connection starts the new plan */
         settle(record);
         return;
-    }
-    if (is_hopeless(record)) {
-        retire(record, record->current);
-        record->current = NULL;
     }
     start_host(record);
 }
 
-void fpd_pools_keep(fpd_pools *pools, fpd_plan_pool *plan)
+void fpd_pools_keep(fpd_pools *pools, const fpd_plan_pool *plan)
 {
-    pool_record *record = apr_hash_get(pools->records, plan->name, APR_HASH_KEY_STRING);
-
-    record->plan = plan;
+    (void)take_plan(apr_hash_get(pools->records, plan->name, APR_HASH_KEY_STRING), plan);
 }
 
-static void free_if_gone(pool_record *record)
+static void free_if_gone(fpd_pool_record *record)
 {
     if (record->is_removed && record->child_count == 0) {
         apr_pool_destroy(record->pool);
@@ -388,54 +412,23 @@ static void free_if_gone(pool_record *record)
 
 void fpd_pools_stop(fpd_pools *pools, const char *name)
 {
-    pool_record *record = apr_hash_get(pools->records, name, APR_HASH_KEY_STRING);
+    fpd_pool_record *record = apr_hash_get(pools->records, name, APR_HASH_KEY_STRING);
 
     apr_hash_set(pools->records, name, APR_HASH_KEY_STRING, NULL);
     fpd_loop_timer_cancel(record->retry);
-    close_listener(record);
+    fpd_pools_give_listener_up(record);
     retire(record, record->current);
     if (record->next != NULL) {
-        stop_child(record->next);
+        fpd_pools_stop_child(record->next);
     }
     record->current = record->next = NULL;
     record->is_removed = 1;
     free_if_gone(record);
 }
 
-apr_array_header_t *fpd_pools_list(const fpd_pools *pools, apr_pool_t *scratch)
-{
-    apr_array_header_t *plans = apr_array_make(scratch, 8, sizeof(fpd_plan_pool *));
-
-    for (apr_hash_index_t *i = apr_hash_first(scratch, pools->records); i != NULL;
-         i = apr_hash_next(i)) {
-        pool_record *record = apr_hash_this_val(i);
-        APR_ARRAY_PUSH(plans, fpd_plan_pool *) = record->plan;
-    }
-    return plans;
-}
-
 /* ---- reaping ------------------------------------------------------------------------------ */
 
-static void say_end(const fpd_child *child, const pool_record *record, int wait_status)
-{
-    double age = (double)(fpd_monotonic_now() - child->started_at) / SECOND;
-    int is_expected = child->state >= FPD_CHILD_LEAVING;
-    fpd_log_level level = is_expected ? FPD_LOG_DEBUG : FPD_LOG_WARNING;
-
-    if (WIFSIGNALED(wait_status)) {
-        fpd_log(level,
-                "[pool %s] pool process %d exited on signal %d (%s) after %.6f seconds "
-                "from start",
-                record->name, (int)child->pid, WTERMSIG(wait_status),
-                strsignal(WTERMSIG(wait_status)), age);
-    } else {
-        fpd_log(level,
-                "[pool %s] pool process %d exited with code %d after %.6f seconds from start",
-                record->name, (int)child->pid, WEXITSTATUS(wait_status), age);
-    }
-}
-
-static void take_end(pool_record *record, fpd_child *child)
+static void take_end(fpd_pool_record *record, fpd_child *child)
 {
     int was_current = record->current == child;
     int was_next = record->next == child;
@@ -474,7 +467,7 @@ static void take_end(pool_record *record, fpd_child *child)
 int fpd_pools_reap(fpd_pools *pools, pid_t pid, int wait_status)
 {
     fpd_child *child = apr_hash_get(pools->children, &pid, sizeof(pid));
-    pool_record *record;
+    fpd_pool_record *record;
 
     if (child == NULL) {
         return 0;
@@ -484,7 +477,7 @@ int fpd_pools_reap(fpd_pools *pools, pid_t pid, int wait_status)
     /* what it said last explains its end: read before the line about it */
     (void)fpd_logs_take_datagrams(&child->source, child->log_fd);
     (void)fpd_logs_take_output(&child->source, child->output_fd);
-    say_end(child, record, wait_status);
+    fpd_children_say_end(child, wait_status);
     take_end(record, child);
     fpd_children_destroy(child);
     record->child_count--;
@@ -505,84 +498,9 @@ fpd_pools *fpd_pools_create(fpd_loop *loop, const char *const *host_directories,
     pools->host_directories = host_directories;
     pools->on_change = on_change;
     pools->context = context;
+    pools->listeners = fpd_listeners_create(pool);
     pools->records = apr_hash_make(pool);
     pools->children = apr_hash_make(pool);
     pools->check = fpd_loop_timer_create(loop, check_limits, pools);
     return pools;
-}
-
-void fpd_pools_finish(fpd_pools *pools, int is_graceful, int patience)
-{
-    pools->is_finishing = 1;
-    for (apr_hash_index_t *i = apr_hash_first(NULL, pools->records); i != NULL;
-         i = apr_hash_next(i)) {
-        pool_record *record = apr_hash_this_val(i);
-        fpd_loop_timer_cancel(record->retry);
-    }
-    for (apr_hash_index_t *i = apr_hash_first(NULL, pools->children); i != NULL;
-         i = apr_hash_next(i)) {
-        fpd_child *child = apr_hash_this_val(i);
-        if (child->state == FPD_CHILD_LEAVING) {
-            continue;
-        }
-        if (!is_graceful || patience <= 0) {
-            stop_child(child);
-        } else if (child->is_answering || child->state == FPD_CHILD_STARTING) {
-            stop_child(child); /* it runs no request */
-        } else {
-            drain_child(child, patience);
-        }
-    }
-    watch_limits(pools);
-}
-
-void fpd_pools_unlink_all(fpd_pools *pools)
-{
-    for (apr_hash_index_t *i = apr_hash_first(NULL, pools->records); i != NULL;
-         i = apr_hash_next(i)) {
-        close_listener(apr_hash_this_val(i));
-    }
-}
-
-static int reopen_logs(pool_record *record)
-{
-    fpd_logs_pair logs;
-    int is_good = fpd_logs_open_pair(&logs, record->plan);
-
-    if (record->current != NULL && (logs.access_log >= 0 || logs.slow_log >= 0)) {
-        fpd_children_tell_logs(record->current, logs.access_log, logs.slow_log);
-    }
-    fpd_logs_close_pair(&logs);
-    return is_good;
-}
-
-int fpd_pools_reopen_logs(fpd_pools *pools, int *has_failed)
-{
-    int count = 0;
-
-    *has_failed = 0;
-    for (apr_hash_index_t *i = apr_hash_first(NULL, pools->records); i != NULL;
-         i = apr_hash_next(i)) {
-        pool_record *record = apr_hash_this_val(i);
-        if (record->plan->access_log != NULL) {
-            count++;
-        }
-        if (!reopen_logs(record)) {
-            *has_failed = 1;
-        }
-    }
-    return count > 0;
-}
-
-fpd_pools_counts fpd_pools_count(const fpd_pools *pools)
-{
-    fpd_pools_counts counts = {.children = apr_hash_count(pools->children)};
-
-    for (apr_hash_index_t *i = apr_hash_first(NULL, pools->records); i != NULL;
-         i = apr_hash_next(i)) {
-        const pool_record *record = apr_hash_this_val(i);
-        counts.starting += !record->is_settled;
-        counts.serving += record->reason[0] == '\0';
-    }
-    return counts;
 }

@@ -22,13 +22,18 @@ fpd_pools *fpd_pools_create(fpd_loop *loop, const char *const *host_directories,
 
 /* Binds and starts a pool. A pool that cannot serve (plan->failure, no interpreter) answers 503. A
  * listener that cannot be bound is retried with back-off. Returns 1 when its address is bound. */
-int fpd_pools_start(fpd_pools *pools, fpd_plan_pool *plan);
-/* A new generation beside the old one, which drains when the new one is ready. */
-void fpd_pools_replace(fpd_pools *pools, fpd_plan_pool *plan, int has_new_listener);
-/* The plan's memory moved (a reload that changed nothing here). */
-void fpd_pools_keep(fpd_pools *pools, fpd_plan_pool *plan);
-/* Drains it, closes the listener, unlinks its socket. */
+int fpd_pools_start(fpd_pools *pools, const fpd_plan_pool *plan);
+/* A new generation beside the old one, which drains when the new one is ready. A plan that cannot
+ * serve leaves a pool that does as it is. With a new listener: after fpd_pools_release. */
+void fpd_pools_replace(fpd_pools *pools, const fpd_plan_pool *plan, int has_new_listener);
+/* A reload that changed nothing but labels here. */
+void fpd_pools_keep(fpd_pools *pools, const fpd_plan_pool *plan);
+/* Drains it; its listener becomes a spare one. */
 void fpd_pools_stop(fpd_pools *pools, const char *name);
+/* The pool will get another address: its listener becomes a spare one, for whoever gets this. */
+void fpd_pools_release(fpd_pools *pools, const char *name);
+/* The reload is applied: closes the spare listeners, unlinks their sockets. */
+void fpd_pools_close_spares(fpd_pools *pools);
 
 /* The plans of all pools that shall run, array of fpd_plan_pool *, from scratch. */
 apr_array_header_t *fpd_pools_list(const fpd_pools *pools, apr_pool_t *scratch);

@@ -1,0 +1,29 @@
+/* listeners.h - listening sockets between two pools: what one gave up and another may take.
+ *
+ * In a reload an address can go from one pool to another (a pool gets a new name, two pools swap
+ * their sockets). The socket itself then changes hands, and no connection that waits on it is lost.
+ */
+#ifndef FPD_LISTENERS_H
+#define FPD_LISTENERS_H
+
+#include "apr_pools.h"
+#include "base/plan_format.h"
+
+typedef struct fpd_listeners fpd_listeners;
+
+/* From now on for 5 s an address on which somebody else still listens is waited for: a previous
+ * master may be on its way out (lifecycle.md 5). Later it is an error at once. */
+fpd_listeners *fpd_listeners_create(apr_pool_t *pool);
+
+/* The socket of the plan's address: a spare one, with the plan's owner, mode and backlog, or a new
+ * one. *fd is the caller's. Logs what is wrong. */
+apr_status_t fpd_listeners_open(fpd_listeners *listeners, int *fd, const fpd_plan_pool *plan,
+                                apr_pool_t *scratch);
+
+/* Takes fd over: whoever opens that address next gets it. */
+void fpd_listeners_spare(fpd_listeners *listeners, const char *address, int fd);
+
+/* Closes what nobody took, and unlinks its path. */
+void fpd_listeners_close_spares(fpd_listeners *listeners);
+
+#endif

@@ -1,0 +1,94 @@
+/* pools_all.c - what is done to every pool at once: the end, new logs, lists, counts.
+ *
+ * Runs in the master. What it means for one pool is in pools.c.
+ */
+#include "master/logs.h"
+#include "master/pools_private.h"
+
+apr_array_header_t *fpd_pools_list(const fpd_pools *pools, apr_pool_t *scratch)
+{
+    apr_array_header_t *plans = apr_array_make(scratch, 8, sizeof(fpd_plan_pool *));
+
+    for (apr_hash_index_t *i = apr_hash_first(scratch, pools->records); i != NULL;
+         i = apr_hash_next(i)) {
+        fpd_pool_record *record = apr_hash_this_val(i);
+        APR_ARRAY_PUSH(plans, fpd_plan_pool *) = record->plan;
+    }
+    return plans;
+}
+
+void fpd_pools_finish(fpd_pools *pools, int is_graceful, int patience)
+{
+    pools->is_finishing = 1;
+    for (apr_hash_index_t *i = apr_hash_first(NULL, pools->records); i != NULL;
+         i = apr_hash_next(i)) {
+        fpd_pool_record *record = apr_hash_this_val(i);
+        fpd_loop_timer_cancel(record->retry);
+    }
+    for (apr_hash_index_t *i = apr_hash_first(NULL, pools->children); i != NULL;
+         i = apr_hash_next(i)) {
+        fpd_child *child = apr_hash_this_val(i);
+        if (child->state == FPD_CHILD_LEAVING) {
+            continue;
+        }
+        if (!is_graceful || patience <= 0) {
+            fpd_pools_stop_child(child);
+        } else if (child->is_answering || child->state == FPD_CHILD_STARTING) {
+            fpd_pools_stop_child(child); /* it runs no request */
+        } else {
+            fpd_pools_drain_child(child, patience);
+        }
+    }
+}
+
+void fpd_pools_unlink_all(fpd_pools *pools)
+{
+    for (apr_hash_index_t *i = apr_hash_first(NULL, pools->records); i != NULL;
+         i = apr_hash_next(i)) {
+        fpd_pools_give_listener_up(apr_hash_this_val(i));
+    }
+    fpd_listeners_close_spares(pools->listeners);
+}
+
+static int reopen_logs(fpd_pool_record *record)
+{
+    fpd_logs_pair logs;
+    int is_good = fpd_logs_open_pair(&logs, record->plan);
+
+    if (record->current != NULL && (logs.access_log >= 0 || logs.slow_log >= 0)) {
+        fpd_children_tell_logs(record->current, logs.access_log, logs.slow_log);
+    }
+    fpd_logs_close_pair(&logs);
+    return is_good;
+}
+
+int fpd_pools_reopen_logs(fpd_pools *pools, int *has_failed)
+{
+    int count = 0;
+
+    *has_failed = 0;
+    for (apr_hash_index_t *i = apr_hash_first(NULL, pools->records); i != NULL;
+         i = apr_hash_next(i)) {
+        fpd_pool_record *record = apr_hash_this_val(i);
+        if (record->plan->access_log != NULL) {
+            count++;
+        }
+        if (!reopen_logs(record)) {
+            *has_failed = 1;
+        }
+    }
+    return count > 0;
+}
+
+fpd_pools_counts fpd_pools_count(const fpd_pools *pools)
+{
+    fpd_pools_counts counts = {.children = apr_hash_count(pools->children)};
+
+    for (apr_hash_index_t *i = apr_hash_first(NULL, pools->records); i != NULL;
+         i = apr_hash_next(i)) {
+        const fpd_pool_record *record = apr_hash_this_val(i);
+        counts.starting += !record->is_settled;
+        counts.serving += record->reason[0] == '\0';
+    }
+    return counts;
+}

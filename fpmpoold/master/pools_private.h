@@ -1,0 +1,51 @@
+/* pools_private.h - what the two halves of pools.h share: one pool's record, and all of them.
+ *
+ * Private to pools.c (one pool's life) and pools_all.c (all pools at once).
+ */
+#ifndef FPD_POOLS_PRIVATE_H
+#define FPD_POOLS_PRIVATE_H
+
+#include "master/listeners.h"
+#include "master/pools.h"
+
+typedef struct fpd_pool_record {
+    apr_pool_t *pool; /* owns the record and its texts */
+    fpd_pools *pools;
+    const char *name;
+    apr_pool_t *plan_pool; /* owns plan and address */
+    fpd_plan_pool *plan;   /* the newest that this pool could take */
+    const char *address;   /* of listener */
+    int listener;          /* -1: not bound */
+    fpd_child *current;    /* serves */
+    fpd_child *next;       /* takes over when READY */
+    char reason[512];      /* why the last start failed; "": it did not */
+    int64_t backoff;       /* before the next start, microseconds */
+    fpd_loop_timer *retry;
+    fpd_loop_id sleep_id; /* set: no process, the master polls the listener */
+    unsigned child_count; /* processes alive */
+    int is_removed;       /* stopped for good; freed with its last child */
+    int was_asleep;       /* when its listener was released */
+    int is_settled;       /* was ready or failed once since its start */
+} fpd_pool_record;
+
+struct fpd_pools {
+    apr_pool_t *pool;
+    fpd_loop *loop;
+    const char *const *host_directories;
+    fpd_pools_change_fn *on_change;
+    void *context;
+    fpd_listeners *listeners;
+    apr_hash_t *records;  /* name -> fpd_pool_record */
+    apr_hash_t *children; /* pid -> fpd_child, every host alive */
+    fpd_loop_timer *check;
+    int is_finishing;
+};
+
+/* Ends of a child that are watched: STOP now; DRAIN, and STOP after `patience` seconds. */
+void fpd_pools_stop_child(fpd_child *child);
+void fpd_pools_drain_child(fpd_child *child, int patience);
+
+/* The listener goes to the spare ones; a process that serves has its own descriptor of it. */
+void fpd_pools_give_listener_up(fpd_pool_record *record);
+
+#endif
