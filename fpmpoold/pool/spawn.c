@@ -20,6 +20,7 @@
 struct fpd_spawn {
     fpd_child *children; /* one for each slot */
     uint32_t total;
+    uint32_t owed; /* workers that died and were not replaced yet */
 };
 
 static fpd_slot *slot_of(const fpd_child *child)
@@ -267,6 +268,10 @@ static int fork_one(fpd_pool *pool, fpd_log_level level)
         }
         if (pid > 0) {
             parent_use(child, &pieces, pid);
+            if (pool->spawn->owed > 0) { /* a replacement that had to wait */
+                pool->spawn->owed--;
+                level = FPD_LOG_NOTICE;
+            }
             fpd_log(level, "child %d started", (int)pid);
             return 1;
         }
@@ -491,6 +496,7 @@ static void take_death(fpd_child *child, int status)
     if (!was_retiring && pool->phase == FPD_POOL_SERVING) {
         counts = count(pool);
         decision = fpd_pm_replace(&pool->pm, &counts, lived, has_served, fpd_loop_now(pool->loop));
+        pool->spawn->owed++;
         apply(pool, &decision, &counts, FPD_LOG_NOTICE);
     }
     if (fpd_spawn_is_failing(pool)) {
