@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -147,6 +148,17 @@ apr_status_t fpd_daemon_apply_limits(const fpd_conf_global *global, int is_root)
         fpd_log_errno(FPD_LOG_ERROR, status, "Unable to set priority for the master process");
     }
     return status;
+}
+
+int fpd_daemon_has_children(void)
+{
+    siginfo_t about;
+    int result;
+
+    do {
+        result = waitid(P_ALL, 0, &about, WEXITED | WNOHANG | WNOWAIT);
+    } while (result != 0 && errno == EINTR);
+    return result == 0;
 }
 
 unsigned fpd_daemon_kill_orphans(void)

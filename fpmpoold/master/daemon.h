@@ -24,6 +24,9 @@ void fpd_daemon_remove_pid(const char *path);
  * set. */
 apr_status_t fpd_daemon_apply_limits(const fpd_conf_global *global, int is_root);
 
+/* Has this process any child, dead or alive? */
+int fpd_daemon_has_children(void);
+
 /* Kills what is left of our descendants: workers whose pool process was killed (the master is child
  * subreaper). Returns how many there were. */
 unsigned fpd_daemon_kill_orphans(void);

@@ -41,6 +41,8 @@ typedef struct master {
     int exit_code;
     int has_begun; /* every pool was started once */
     int has_pid_file;
+    int64_t orphans_until; /* FINISHING: workers whose pool process was killed may end until then */
+    fpd_loop_timer *orphan_timer;
 } master;
 
 static const char *state_name(master_state state)
@@ -165,6 +167,22 @@ static void end_reload(master *self, int wait_status)
 
 /* ---- signals ------------------------------------------------------------------------------ */
 
+/* Stops the loop when nobody is left who is waited for. */
+static void check_end(void *context)
+{
+    master *self = context;
+
+    if (self->state < FINISHING || fpd_pools_count(self->pools).children > 0) {
+        return;
+    }
+    if (self->state == FINISHING && fpd_monotonic_now() < self->orphans_until &&
+        fpd_daemon_has_children()) {
+        fpd_loop_timer_set(self->orphan_timer, self->orphans_until);
+        return;
+    }
+    fpd_loop_stop(self->loop);
+}
+
 static void end_daemon(master *self, master_state state)
 {
     if (self->state >= state) {
@@ -174,10 +192,10 @@ static void end_daemon(master *self, master_state state)
     }
     self->state = state;
     fpd_log(FPD_LOG_NOTICE, state == TERMINATING ? "Terminating ..." : "Finishing ...");
+    self->orphans_until =
+        fpd_monotonic_now() + (int64_t)self->conf->global.process_control_timeout * 1000000;
     fpd_pools_finish(self->pools, state == FINISHING, self->conf->global.process_control_timeout);
-    if (fpd_pools_count(self->pools).children == 0) {
-        fpd_loop_stop(self->loop);
-    }
+    check_end(self);
 }
 
 static void reopen_logs(master *self)
@@ -204,9 +222,7 @@ static void reap(master *self)
             fpd_log(FPD_LOG_DEBUG, "orphan %d of an earlier pool process ended", (int)pid);
         }
     }
-    if (self->state >= FINISHING && fpd_pools_count(self->pools).children == 0) {
-        fpd_loop_stop(self->loop);
-    }
+    check_end(self);
 }
 
 static void take_signal(void *context, int number)
@@ -265,9 +281,7 @@ static void check_start(void *context)
         self->state = TERMINATING;
         fpd_daemon_report(&self->verdict_fd, 0);
         fpd_pools_finish(self->pools, 0, 0);
-        if (fpd_pools_count(self->pools).children == 0) {
-            fpd_loop_stop(self->loop);
-        }
+        check_end(self);
         return;
     }
     self->state = NORMAL;
@@ -308,6 +322,7 @@ static apr_status_t begin(master *self)
         fpd_log_errno(FPD_LOG_ERROR, status, "cannot make the event loop");
         return status;
     }
+    self->orphan_timer = fpd_loop_timer_create(self->loop, check_end, self);
     self->pools = fpd_pools_create(self->loop, fpd_hosts_directories(self->pool), check_start, self,
                                    self->pool);
     status = start_pools(self);
