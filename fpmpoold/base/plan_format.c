@@ -16,7 +16,7 @@
 
 #include "apr_strings.h"
 
-#define PLAN_MAGIC      "fpmplan1"
+#define PLAN_MAGIC      "fpmplan2"
 #define PLAN_MAGIC_SIZE 8
 #define PLAN_BYTES_MAX  (16 * 1024 * 1024)
 #define PLAN_LIST_MAX   65536
@@ -27,29 +27,34 @@ typedef struct field {
     const char *name;
     field_type type;
     size_t offset;
-    int is_label; /* a change of it alone needs no new generation */
+    int is_label;        /* a change of it alone needs no new generation */
+    int32_t least, most; /* of a number */
 } field;
 
-#define FIELD_AT(member, kind, label)                                                              \
+#define FIELD_AT(member, kind, label, least, most)                                                 \
     {                                                                                              \
-#member, kind, offsetof(fpd_plan_pool, member), label                                      \
+#member, kind, offsetof(fpd_plan_pool, member), label, least, most                         \
     }
-#define NUMBER(member)  FIELD_AT(member, FIELD_NUMBER, 0)
-#define STRING(member)  FIELD_AT(member, FIELD_STRING, 0)
-#define PAIRS(member)   FIELD_AT(member, FIELD_PAIRS, 0)
-#define STRINGS(member) FIELD_AT(member, FIELD_STRINGS, 0)
+#define LABEL(member, kind) FIELD_AT(member, kind, 1, INT32_MIN, INT32_MAX)
+#define NUMBER(member)      FIELD_AT(member, FIELD_NUMBER, 0, INT32_MIN, INT32_MAX)
+#define AMOUNT(member)      FIELD_AT(member, FIELD_NUMBER, 0, 0, INT32_MAX)
+#define BOOLEAN(member)     FIELD_AT(member, FIELD_NUMBER, 0, 0, 1)
+#define RANGE(member, a, b) FIELD_AT(member, FIELD_NUMBER, 0, a, b)
+#define STRING(member)      FIELD_AT(member, FIELD_STRING, 0, INT32_MIN, INT32_MAX)
+#define PAIRS(member)       FIELD_AT(member, FIELD_PAIRS, 0, INT32_MIN, INT32_MAX)
+#define STRINGS(member)     FIELD_AT(member, FIELD_STRINGS, 0, INT32_MIN, INT32_MAX)
 
 static const field fields[] = {
-    FIELD_AT(name, FIELD_STRING, 1),
-    FIELD_AT(config_file, FIELD_STRING, 1),
-    FIELD_AT(config_line, FIELD_NUMBER, 1),
-    FIELD_AT(master_pid, FIELD_NUMBER, 1),
-    NUMBER(is_root_allowed),
+    LABEL(name, FIELD_STRING),
+    LABEL(config_file, FIELD_STRING),
+    LABEL(config_line, FIELD_NUMBER),
+    LABEL(master_pid, FIELD_NUMBER),
+    BOOLEAN(is_root_allowed),
     STRING(prefix),
     STRING(user),
     STRING(group),
-    NUMBER(uid),
-    NUMBER(gid),
+    RANGE(uid, -1, INT32_MAX),
+    RANGE(gid, -1, INT32_MAX),
     STRING(user_name),
     STRING(user_home),
     STRING(listen),
@@ -61,9 +66,9 @@ static const field fields[] = {
     NUMBER(listen_mode),
     STRING(listen_allowed_clients),
     NUMBER(process_priority),
-    NUMBER(process_dumpable),
-    NUMBER(pm),
-    NUMBER(max_children),
+    BOOLEAN(process_dumpable),
+    RANGE(pm, 0, FPD_PM_ONDEMAND),
+    RANGE(max_children, 0, FPD_PLAN_CHILDREN_MAX),
     NUMBER(start_servers),
     NUMBER(min_spare_servers),
     NUMBER(max_spare_servers),
@@ -80,25 +85,25 @@ static const field fields[] = {
     NUMBER(request_slowlog_timeout),
     NUMBER(request_slowlog_trace_depth),
     NUMBER(request_terminate_timeout),
-    NUMBER(request_terminate_track_finished),
+    BOOLEAN(request_terminate_track_finished),
     NUMBER(rlimit_files),
     NUMBER(rlimit_core),
     STRING(chroot),
     STRING(chdir),
-    NUMBER(catch_workers_output),
-    NUMBER(decorate_workers_output),
-    NUMBER(clear_env),
+    BOOLEAN(catch_workers_output),
+    BOOLEAN(decorate_workers_output),
+    BOOLEAN(clear_env),
     STRING(limit_extensions),
     STRING(apparmor_hat),
     STRING(php),
-    NUMBER(queue_max),
-    NUMBER(queue_timeout),
-    NUMBER(pool_idle_timeout),
-    NUMBER(request_head_timeout),
+    AMOUNT(queue_max),
+    AMOUNT(queue_timeout),
+    AMOUNT(pool_idle_timeout),
+    AMOUNT(request_head_timeout),
     STRING(failure),
     STRING(php_ini_path),
-    NUMBER(php_ini_ignore),
-    NUMBER(log_level),
+    BOOLEAN(php_ini_ignore),
+    RANGE(log_level, 0, 5),
     NUMBER(process_control_timeout),
     NUMBER(log_limit),
     PAIRS(env),
@@ -221,15 +226,29 @@ static uint32_t table_checksum(void)
     return sum;
 }
 
+/* Of all bytes before it: what was damaged on the way is refused whole. */
+static uint64_t content_checksum(const char *bytes, size_t length)
+{
+    uint64_t sum = UINT64_C(14695981039346656037);
+
+    for (size_t i = 0; i < length; i++) {
+        sum = (sum ^ (uint8_t)bytes[i]) * UINT64_C(1099511628211);
+    }
+    return sum;
+}
+
 static void put_plan(writer *out, const fpd_plan_pool *plan)
 {
     uint32_t checksum = table_checksum();
+    uint64_t sum;
 
     put(out, PLAN_MAGIC, PLAN_MAGIC_SIZE);
     put(out, &checksum, sizeof(checksum));
     for (size_t i = 0; i < FIELD_COUNT; i++) {
         put_field(out, plan, &fields[i]);
     }
+    sum = out->data != NULL ? content_checksum(out->data, out->used) : 0;
+    put(out, &sum, sizeof(sum));
 }
 
 fpd_plan_bytes fpd_plan_pool_encode(const fpd_plan_pool *plan, apr_pool_t *pool)
@@ -292,6 +311,10 @@ static const char *take_string(reader *in)
         return NULL;
     }
     bytes = take(in, (size_t)length);
+    if (bytes != NULL && memchr(bytes, '\0', (size_t)length) != NULL) {
+        in->is_broken = 1;
+        return NULL;
+    }
     return bytes != NULL ? apr_pstrmemdup(in->pool, bytes, (apr_size_t)length) : NULL;
 }
 
@@ -315,6 +338,7 @@ static void take_pairs(reader *in, apr_array_header_t *pairs)
         pair->key = take_string(in);
         pair->value = take_string(in);
         pair->is_admin = take_number(in);
+        in->is_broken |= pair->key == NULL || pair->value == NULL;
     }
 }
 
@@ -323,17 +347,22 @@ static void take_strings(reader *in, apr_array_header_t *texts)
     int32_t count = take_count(in);
 
     for (int32_t i = 0; i < count && !in->is_broken; i++) {
-        APR_ARRAY_PUSH(texts, const char *) = take_string(in);
+        const char *text = take_string(in);
+        APR_ARRAY_PUSH(texts, const char *) = text;
+        in->is_broken |= text == NULL;
     }
 }
 
 static void take_field(reader *in, fpd_plan_pool *plan, const field *about)
 {
     void *member = (char *)plan + about->offset;
+    int32_t number;
 
     switch (about->type) {
     case FIELD_NUMBER:
-        *(int32_t *)member = take_number(in);
+        number = take_number(in);
+        in->is_broken |= number < about->least || number > about->most;
+        *(int32_t *)member = number;
         break;
     case FIELD_STRING:
         *(const char **)member = take_string(in);
@@ -347,18 +376,37 @@ static void take_field(reader *in, fpd_plan_pool *plan, const field *about)
     }
 }
 
+/* Its last eight bytes are the checksum of what is before them; they leave the reader. */
+static int is_undamaged(reader *in)
+{
+    uint64_t sum;
+
+    if (in->left < sizeof(sum)) {
+        return 0;
+    }
+    in->left -= sizeof(sum);
+    memcpy(&sum, in->data + in->left, sizeof(sum));
+    return sum == content_checksum(in->data, in->left);
+}
+
 apr_status_t fpd_plan_pool_decode(fpd_plan_pool **decoded, const char *data, size_t length,
                                   apr_pool_t *pool)
 {
     reader in = {data, length, 0, pool};
-    fpd_plan_pool *plan = fpd_plan_pool_create(pool);
-    const char *magic = take(&in, PLAN_MAGIC_SIZE);
-    uint32_t checksum = (uint32_t)take_number(&in);
+    fpd_plan_pool *plan;
+    const char *magic;
+    uint32_t checksum;
 
+    if (length > PLAN_BYTES_MAX || !is_undamaged(&in)) {
+        return APR_EGENERAL;
+    }
+    magic = take(&in, PLAN_MAGIC_SIZE);
+    checksum = (uint32_t)take_number(&in);
     if (magic == NULL || memcmp(magic, PLAN_MAGIC, PLAN_MAGIC_SIZE) != 0 ||
         checksum != table_checksum()) {
         return APR_EGENERAL;
     }
+    plan = fpd_plan_pool_create(pool);
     for (size_t i = 0; i < FIELD_COUNT; i++) {
         take_field(&in, plan, &fields[i]);
     }

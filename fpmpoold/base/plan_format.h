@@ -35,7 +35,8 @@ typedef struct fpd_plan_pair {
     int is_admin; /* php_admin_* */
 } fpd_plan_pair;
 
-#define FPD_PLAN_UNSET INT32_MIN /* an int32 key that was not set, where that differs from 0 */
+#define FPD_PLAN_CHILDREN_MAX 65536     /* pm.max_children */
+#define FPD_PLAN_UNSET        INT32_MIN /* an int32 key that was not set, where that differs from 0 */
 
 typedef struct fpd_plan_pool {
     /* identity */
@@ -99,8 +100,8 @@ fpd_plan_pool *fpd_plan_pool_create(apr_pool_t *pool);
  * caller's. */
 apr_status_t fpd_plan_pool_write(const fpd_plan_pool *plan, int *fd, apr_pool_t *scratch);
 
-/* Reads one back; strings live in pool. APR_EGENERAL if the envelope is not ours or cut. fd stays
- * the caller's. */
+/* Reads one back; strings live in pool. APR_EGENERAL if the envelope is not ours, cut or damaged,
+ * or a number is out of its range. fd stays the caller's. */
 apr_status_t fpd_plan_pool_read(fpd_plan_pool **plan, int fd, apr_pool_t *pool);
 
 /* A copy that shares nothing with the original; NULL if it could not be made. */

@@ -17,8 +17,7 @@
 #include "conf/users.h"
 
 #define SOCKET_PATH_MAX  107 /* sun_path without its NUL */
-#define CHILDREN_MAX     65536
-#define SYSTEMD_INTERVAL 10 /* seconds, also for a negative value */
+#define SYSTEMD_INTERVAL 10  /* seconds, also for a negative value */
 
 /* ---- global ------------------------------------------------------------------------------- */
 
@@ -256,10 +255,10 @@ static void check_manager(fpd_parse *parse, fpd_plan_pool *plan)
                       "pm.max_children must be a positive value");
         return;
     }
-    if (plan->max_children > CHILDREN_MAX) {
+    if (plan->max_children > FPD_PLAN_CHILDREN_MAX) {
         fpd_users_say(parse, FPD_CONF_ERROR, plan, "pm.max_children",
                       "pm.max_children(%d) must not be greater than %d", plan->max_children,
-                      CHILDREN_MAX);
+                      FPD_PLAN_CHILDREN_MAX);
     }
     if (plan->pm == FPD_PM_DYNAMIC) {
         check_dynamic(parse, plan);

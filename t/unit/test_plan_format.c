@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -85,20 +86,147 @@ START_TEST(every_cut_and_every_longer_text_is_refused)
 }
 END_TEST
 
-START_TEST(flipped_bytes_never_read_outside)
+/* In memory of its exact size, so that a byte too far is seen. */
+static apr_status_t decode_exactly(const char *bytes, size_t length, fpd_plan_pool **plan)
+{
+    char *copy = malloc(length > 0 ? length : 1);
+    apr_status_t status;
+
+    ck_assert_ptr_nonnull(copy);
+    memcpy(copy, bytes, length);
+    status = fpd_plan_pool_decode(plan, copy, length, pool);
+    free(copy);
+    return status;
+}
+
+START_TEST(every_flipped_bit_is_refused)
 {
     fpd_plan_bytes bytes = fpd_plan_pool_encode(sample(), pool);
 
-    for (size_t i = 0; i < bytes.length; i++) {
-        char *copy = apr_pmemdup(pool, bytes.data, bytes.length);
+    for (size_t i = 0; i < bytes.length * 8; i++) {
         fpd_plan_pool *plan = NULL;
-        copy[i] = (char)(copy[i] ^ 0xff);
-        if (fpd_plan_pool_decode(&plan, copy, bytes.length, pool) == APR_SUCCESS) {
-            ck_assert_ptr_nonnull(plan->name);
+        bytes.data[i / 8] = (char)(bytes.data[i / 8] ^ (1 << i % 8));
+        ck_assert_int_eq(decode_exactly(bytes.data, bytes.length, &plan), APR_EGENERAL);
+        ck_assert_ptr_null(plan);
+        bytes.data[i / 8] = (char)(bytes.data[i / 8] ^ (1 << i % 8));
+    }
+}
+END_TEST
+
+/* The checksum as the format has it, so that what is behind it is tested too. */
+static void repair(char *bytes, size_t length)
+{
+    uint64_t sum = UINT64_C(14695981039346656037);
+
+    for (size_t i = 0; i < length - sizeof(sum); i++) {
+        sum = (sum ^ (uint8_t)bytes[i]) * UINT64_C(1099511628211);
+    }
+    memcpy(bytes + length - sizeof(sum), &sum, sizeof(sum));
+}
+
+static void is_usable(const fpd_plan_pool *plan)
+{
+    ck_assert_ptr_nonnull(plan->name);
+    ck_assert_int_ge(plan->max_children, 0);
+    ck_assert_int_le(plan->max_children, FPD_PLAN_CHILDREN_MAX);
+    ck_assert_int_ge(plan->pm, 0);
+    ck_assert_int_le(plan->pm, FPD_PM_ONDEMAND);
+    ck_assert_int_ge(plan->uid, -1);
+    for (int i = 0; i < plan->php_values->nelts; i++) {
+        const fpd_plan_pair *pair = &APR_ARRAY_IDX(plan->php_values, i, fpd_plan_pair);
+        ck_assert(pair->key != NULL && pair->value != NULL);
+    }
+    for (int i = 0; i < plan->defines->nelts; i++) {
+        ck_assert_ptr_nonnull(APR_ARRAY_IDX(plan->defines, i, const char *));
+    }
+}
+
+START_TEST(a_flipped_bit_with_a_good_checksum_is_refused_or_harmless)
+{
+    fpd_plan_bytes bytes = fpd_plan_pool_encode(sample(), pool);
+    int refused = 0;
+
+    for (size_t i = 0; i < (bytes.length - 8) * 8; i++) {
+        fpd_plan_pool *plan = NULL;
+        bytes.data[i / 8] = (char)(bytes.data[i / 8] ^ (1 << i % 8));
+        repair(bytes.data, bytes.length);
+        if (decode_exactly(bytes.data, bytes.length, &plan) == APR_SUCCESS) {
+            is_usable(plan);
         } else {
             ck_assert_ptr_null(plan);
+            refused++;
         }
+        bytes.data[i / 8] = (char)(bytes.data[i / 8] ^ (1 << i % 8));
     }
+    ck_assert_int_gt(refused, 200);
+}
+END_TEST
+
+START_TEST(every_cut_with_a_good_checksum_is_refused)
+{
+    fpd_plan_bytes bytes = fpd_plan_pool_encode(sample(), pool);
+    char *copy = apr_palloc(pool, bytes.length + 8);
+
+    for (size_t length = 8; length < bytes.length; length++) {
+        fpd_plan_pool *plan = NULL;
+        memcpy(copy, bytes.data, length);
+        repair(copy, length);
+        ck_assert_int_eq(decode_exactly(copy, length, &plan), APR_EGENERAL);
+        ck_assert_ptr_null(plan);
+    }
+}
+END_TEST
+
+START_TEST(values_out_of_their_range_are_refused)
+{
+    static const int32_t children[] = {-1, FPD_PLAN_CHILDREN_MAX + 1, INT32_MAX, INT32_MIN};
+    static const int32_t managers[] = {-1, FPD_PM_ONDEMAND + 1, INT32_MAX};
+    fpd_plan_pool *plan = sample();
+    fpd_plan_bytes bytes;
+    fpd_plan_pool *back;
+
+    for (size_t i = 0; i < sizeof(children) / sizeof(children[0]); i++) {
+        plan->max_children = children[i];
+        bytes = fpd_plan_pool_encode(plan, pool);
+        ck_assert_int_eq(fpd_plan_pool_decode(&back, bytes.data, bytes.length, pool), APR_EGENERAL);
+    }
+    plan->max_children = FPD_PLAN_CHILDREN_MAX;
+    for (size_t i = 0; i < sizeof(managers) / sizeof(managers[0]); i++) {
+        plan->pm = managers[i];
+        bytes = fpd_plan_pool_encode(plan, pool);
+        ck_assert_int_eq(fpd_plan_pool_decode(&back, bytes.data, bytes.length, pool), APR_EGENERAL);
+    }
+    plan->pm = FPD_PM_STATIC;
+    plan->uid = -2;
+    bytes = fpd_plan_pool_encode(plan, pool);
+    ck_assert_int_eq(fpd_plan_pool_decode(&back, bytes.data, bytes.length, pool), APR_EGENERAL);
+    plan->uid = -1;
+    add_value(plan, NULL, "x", 0);
+    bytes = fpd_plan_pool_encode(plan, pool);
+    ck_assert_int_eq(fpd_plan_pool_decode(&back, bytes.data, bytes.length, pool), APR_EGENERAL);
+    apr_array_pop(plan->php_values);
+    bytes = fpd_plan_pool_encode(plan, pool);
+    ck_assert_int_eq(fpd_plan_pool_decode(&back, bytes.data, bytes.length, pool), APR_SUCCESS);
+}
+END_TEST
+
+START_TEST(a_copy_shares_nothing)
+{
+    apr_pool_t *own;
+    fpd_plan_pool *copy;
+
+    ck_assert_int_eq(apr_pool_create(&own, pool), APR_SUCCESS);
+    {
+        apr_pool_t *short_lived;
+        fpd_plan_pool *plan;
+        ck_assert_int_eq(apr_pool_create(&short_lived, pool), APR_SUCCESS);
+        plan = fpd_plan_pool_copy(sample(), short_lived);
+        ck_assert_ptr_nonnull(plan);
+        copy = fpd_plan_pool_copy(plan, own);
+        apr_pool_destroy(short_lived);
+    }
+    ck_assert_ptr_nonnull(copy);
+    ck_assert(fpd_plan_pool_equals(copy, sample()));
 }
 END_TEST
 
@@ -126,7 +254,11 @@ static Suite *plan_format_suite(void)
     tcase_add_checked_fixture(cases, set_up, tear_down);
     tcase_add_test(cases, survives_the_memfd);
     tcase_add_test(cases, every_cut_and_every_longer_text_is_refused);
-    tcase_add_test(cases, flipped_bytes_never_read_outside);
+    tcase_add_test(cases, every_flipped_bit_is_refused);
+    tcase_add_test(cases, a_flipped_bit_with_a_good_checksum_is_refused_or_harmless);
+    tcase_add_test(cases, every_cut_with_a_good_checksum_is_refused);
+    tcase_add_test(cases, values_out_of_their_range_are_refused);
+    tcase_add_test(cases, a_copy_shares_nothing);
     tcase_add_test(cases, equality_ignores_labels_and_sees_everything_else);
     suite_add_tcase(suite, cases);
     return suite;
