@@ -45,6 +45,20 @@ subtest 'usage' => sub {
     }
 };
 
+subtest 'exit codes are php-fpm\'s' => sub {
+    plan(skip_all => 'php8.2-fpm is not installed') unless $has_peer;
+    my @test = ('-n', '-t', '-y', $good);
+    for my $argv (
+        (map { [$_] } qw(-h -? --help --usage -v --version -vv -m -i -d -y -p -g -c --fpm-config --nosuch -C -q -t=1 extra)),
+        [qw(-n -v)], [qw(-v -n)], [qw(-v extra)], [qw(-v -Z)], [qw(-Z -v)], [qw(-v -t)], [qw(-t -v)], [qw(-m extra)], [qw(-h -Z)], [qw(-Z -h)], [qw(-e -v)], [qw(-d foo -v)], [qw(-dfoo=1 -v)],
+        [qw(--define foo=bar -v)], [qw(--define=foo=bar -v)], [@test], ['-tt', @test], ['-nt', "-y$good"], [qw(-n --test), "--fpm-config=$good"], [qw(-n --test --fpm-config), $good], [qw(--fpm-con), $good, '-t'],
+        [@test, 'extra'], [@test, '--'], [@test, '-'], [@test, '-R'], [@test, '-O'], [@test, '-D', '-F'], [@test, '-p', $dir], [@test, '-p', "$dir/nothing"], [qw(-n -t -y), "$dir/nothing.conf"],
+        [qw(-n -F -y), "$dir/nothing.conf"], [qw(-n -D -y), "$dir/nothing.conf"],
+    ) {
+        is(run($fpmpoold, @$argv)->{code}, run($peer, @$argv)->{code}, "@$argv");
+    }
+};
+
 subtest 'the interpreter answers -v, -m and -i' => sub {
     my $got = run($fpmpoold, '-v');
     is($got->{code}, 0, '-v ends with 0');

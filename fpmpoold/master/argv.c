@@ -48,7 +48,8 @@ static const char *define_entry(const char *argument, apr_pool_t *pool)
     return strchr(argument, '=') != NULL ? argument : apr_pstrcat(pool, argument, "=1", NULL);
 }
 
-static void take(fpd_argv *read, int option, const char *argument, apr_pool_t *pool)
+/* What the interpreter is told; 0: another option. */
+static int take_ini(fpd_argv *read, int option, const char *argument, apr_pool_t *pool)
 {
     switch (option) {
     case 'c':
@@ -60,6 +61,15 @@ static void take(fpd_argv *read, int option, const char *argument, apr_pool_t *p
     case 'd':
         APR_ARRAY_PUSH(read->options.defines, const char *) = define_entry(argument, pool);
         break;
+    default:
+        return 0;
+    }
+    return 1;
+}
+
+static void take(fpd_argv *read, int option, const char *argument)
+{
+    switch (option) {
     case 'h':
     case '?':
         read->action = FPD_ARGV_HELP;
@@ -125,12 +135,15 @@ void fpd_argv_read(fpd_argv *read, int argc, const char *const *argv, apr_pool_t
     }
     state->errfn = drop_message; /* usage goes to stdout, nothing to stderr */
     while ((status = apr_getopt_long(state, options, &option, &argument)) == APR_SUCCESS) {
-        take(read, option, argument, pool);
+        if (take_ini(read, option, argument, pool) || read->action == FPD_ARGV_INTERPRETER) {
+            continue; /* behind -v, -m or -i only these count, wherever they stand */
+        }
+        take(read, option, argument);
         if (read->action == FPD_ARGV_HELP) {
             return;
         }
     }
-    if (status != APR_EOF || state->ind < argc) {
+    if (read->action != FPD_ARGV_INTERPRETER && (status != APR_EOF || state->ind < argc)) {
         read->action = FPD_ARGV_BAD_USAGE;
     }
 }
