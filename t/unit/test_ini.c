@@ -30,7 +30,7 @@ static void tear_down(void)
 static const char *variable(void *context, const char *name)
 {
     (void)context;
-    return strcmp(name, "HOME") == 0 ? "/root" : NULL;
+    return strcmp(name, "HOME") == 0 ? "/srv" : NULL;
 }
 
 static const char *constant(void *context, const char *name)
@@ -94,10 +94,10 @@ static const struct {
     {"a = 1 |", "!"},
     {"a = !!5", "<a=1>"},
     {"a = 2147483648|0", "<a=-2147483648>"},
-    {"a = ${HOME}/x", "<a=/root/x>"},
-    {"a = \"${HOME}\"", "<a=/root>"},
+    {"a = ${HOME}/x", "<a=/srv/x>"},
+    {"a = \"${HOME}\"", "<a=/srv>"},
     {"a = '${HOME}'", "<a=${HOME}>"},
-    {"a = ${ HOME }", "<a=/root>"},
+    {"a = ${ HOME }", "<a=/srv>"},
     {"a = ${NONE}", "<a=>"},
     {"a = ${HOME", "!"},
     {"a = ${}", "!"},
@@ -117,7 +117,7 @@ static const struct {
     {"a = b\rc", "<a=b><c>"},
     {"[www]", "[www]"},
     {"[ w w ] ; c", "[ w w ]"},
-    {"[\"w\"'v'${HOME}]", "[wv/root]"},
+    {"[\"w\"'v'${HOME}]", "[wv/srv]"},
     {"[www] a = b", "[www]<a=b>"},
     {"[www", "!"},
     {"[a;b]", "!"},
