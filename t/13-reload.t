@@ -33,7 +33,7 @@ sub start_client {
     my $pid = fork // die "fork: $!";
     return { pid => $pid, name => $name, report => $report } if $pid;
     my ($client, $count, $loss) = (undef, 0, '');
-    until (-e test_dir() . '/stop') {
+    until (-e test_dir() . '/stop' || !-d test_dir()) {
         my $got = eval {
             $client ||= FPMPool::Client->connect($address);
             ask($client, \%option) // 'again';
