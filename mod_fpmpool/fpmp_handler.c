@@ -40,6 +40,7 @@ typedef struct fpmp_task {
     apr_time_t start;
     apr_interval_time_t connecting; /* time that connect() took; 0 on a kept connection */
     int attempts;
+    int awaits_ack;   /* the server was asked to say when it starts */
     fpmp_relay relay; /* of the last attempt */
 } fpmp_task;
 
@@ -159,19 +160,34 @@ static void give_back(fpmp_task *task, int is_clean)
     task->connection = NULL;
 }
 
+static fpmp_conn *take_alive(fpmp_task *task)
+{
+    apr_time_t now = apr_time_now();
+    fpmp_conn *connection = NULL;
+    while (
+        (connection = fpmp_conn_take(task->connections, task->server, task->timeouts.keep, now))) {
+        if (fpmp_conn_is_alive(connection)) {
+            break;
+        }
+        fpmp_conn_discard(task->connections, connection);
+    }
+    return connection;
+}
+
+/* On a unix socket the first write tells whether the server has closed; over TCP it does not, and
+ * a request that was written may have been executed: look before. */
+static fpmp_conn *take_connection(fpmp_task *task)
+{
+    if (!task->server->address.path) {
+        return take_alive(task);
+    }
+    return fpmp_conn_take(task->connections, task->server, task->timeouts.keep, apr_time_now());
+}
+
 /* A client that waits for "100 Continue" shall not upload to a pool that is not there. */
 static int probe(fpmp_task *task)
 {
-    do {
-        task->connection =
-            fpmp_conn_take(task->connections, task->server, task->timeouts.keep, task->start);
-        if (task->connection && fpmp_conn_is_alive(task->connection)) {
-            break;
-        }
-        if (task->connection) {
-            fpmp_conn_discard(task->connections, task->connection);
-        }
-    } while (task->connection);
+    task->connection = take_alive(task);
     int status = task->connection ? OK : open_connection(task);
     if (status == OK) {
         give_back(task, 1);
@@ -214,15 +230,15 @@ static int prepare(fpmp_task *task)
     int has_body = task->body.kind != FPMP_BODY_NONE;
     if (fpmp_select_may_reuse(task->server, is_idempotent(task->r), has_body,
                               !fpmp_body_is_repeatable(&task->body))) {
-        task->connection =
-            fpmp_conn_take(task->connections, task->server, task->timeouts.keep, apr_time_now());
+        task->connection = take_connection(task);
     }
-    fpmp_env_facts facts = {
-        .keeps_connection = task->server->reuses && task->timeouts.keep > 0,
-        .has_body = has_body,
-        .body_length = task->body.length,
-        /* Before a second attempt it must be certain that the first one was not executed. */
-        .wants_ack = task->connection && !is_idempotent(task->r)};
+    /* Before a second attempt it must be certain that the first one was not executed. */
+    task->awaits_ack =
+        task->connection && !is_idempotent(task->r) && task->server->type == FPMP_TYPE_FPMPOOL;
+    fpmp_env_facts facts = {.keeps_connection = task->server->reuses && task->timeouts.keep > 0,
+                            .has_body = has_body,
+                            .body_length = task->body.length,
+                            .wants_ack = task->awaits_ack};
     status = fpmp_env_encode(task->r, task->conf, task->pool, task->server, &facts, &task->head);
     return status == OK ? OK : refuse(task, status, "refused");
 }
@@ -247,6 +263,7 @@ static int attempt(fpmp_task *task, fpmp_relay_result *result)
     task->relay.head = task->head;
     task->relay.fd = task->connection->fd;
     task->relay.may_be_stale = is_kept && task->attempts < ATTEMPTS_MOST;
+    task->relay.awaits_ack = task->awaits_ack;
     *result = fpmp_relay_run(&task->relay);
     return OK;
 }
@@ -276,7 +293,11 @@ static int redirect(const fpmp_task *task)
     request_rec *r = task->r;
     r->method = "GET";
     r->method_number = M_GET;
-    apr_table_unset(r->headers_in, "Content-Length");
+    static const char *const of_body[] = {"Content-Length", "Transfer-Encoding", "Content-Type",
+                                          "Expect"};
+    for (size_t i = 0; i < sizeof(of_body) / sizeof(of_body[0]); i++) {
+        apr_table_unset(r->headers_in, of_body[i]);
+    }
     note_end(task, "ok");
     ap_internal_redirect_handler(task->relay.response.redirect, r);
     return OK;
@@ -290,6 +311,18 @@ static int leave_client(const fpmp_task *task)
     task->r->connection->aborted = 1;
     note_end(task, "abort");
     return OK;
+}
+
+static int leave_filter(const fpmp_task *task)
+{
+    request_rec *r = task->r;
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, task->relay.response.filter_error, r,
+                  "FPMP0074: pool %s: an output filter of httpd failed; the response is not "
+                  "complete: %s",
+                  task->pool->name, r->filename);
+    r->connection->keepalive = AP_CONN_CLOSE;
+    note_end(task, "filter");
+    return AP_FILTER_ERROR;
 }
 
 static int succeed(fpmp_task *task)
@@ -314,11 +347,15 @@ static int succeed(fpmp_task *task)
         note_end(task, "ok");
         return response->status;
     }
-    if (fpmp_response_finish(response) == FPMP_RESPONSE_CLIENT_GONE) {
+    switch (fpmp_response_finish(response)) {
+    case FPMP_RESPONSE_CLIENT_GONE:
         return leave_client(task);
+    case FPMP_RESPONSE_FILTER:
+        return leave_filter(task);
+    default:
+        note_end(task, "ok");
+        return OK;
     }
-    note_end(task, "ok");
-    return OK;
 }
 
 static int fail(fpmp_task *task, fpmp_relay_result result)
@@ -327,6 +364,9 @@ static int fail(fpmp_task *task, fpmp_relay_result result)
     give_back(task, 0);
     if (result == FPMP_RELAY_CLIENT_GONE) {
         return leave_client(task);
+    }
+    if (result == FPMP_RELAY_FILTER) {
+        return leave_filter(task);
     }
     const fpmp_failure *failure = fpmp_failure_find(result);
     int is_worth = 1;

@@ -101,7 +101,9 @@ static void write_out(fpmp_relay *relay)
     ssize_t written = sendmsg(relay->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (written >= 0) {
         advance(relay, (size_t)written);
-        relay->progress = apr_time_now();
+        relay->is_touched = 1;
+        /* The client's time starts when its next bytes are wanted. */
+        relay->progress = relay->client_progress = apr_time_now();
     } else if (errno != EAGAIN && errno != EINTR) {
         /* Perhaps it has answered before it closed: that is read first. */
         relay->is_send_broken = 1;
@@ -177,6 +179,8 @@ static fpmp_relay_result from_response(fpmp_response_result result)
         return FPMP_RELAY_LARGE_HEADER;
     case FPMP_RESPONSE_SHORT:
         return FPMP_RELAY_SHORT;
+    case FPMP_RESPONSE_FILTER:
+        return FPMP_RELAY_FILTER;
     case FPMP_RESPONSE_CLIENT_GONE:
         break;
     }
@@ -214,12 +218,10 @@ static fpmp_relay_result await(fpmp_relay *relay)
     if (relay->is_readable) {
         return GOING;
     }
+    /* A limit that has passed while a slow client was written to is no reason not to look. */
     apr_interval_time_t left = time_left(relay);
-    if (left <= 0) {
-        return run_out(relay);
-    }
     int is_ordinary = 0;
-    int wait = choose_wait(relay, left, &is_ordinary);
+    int wait = choose_wait(relay, left > 0 ? left : 0, &is_ordinary);
     int is_blind = relay->client < 0 || relay->false_wakes > FALSE_WAKES_MAX;
     struct pollfd polled[2] = {{.fd = relay->fd, .events = POLLIN},
                                {.fd = relay->client, .events = POLLRDHUP}};
@@ -244,7 +246,9 @@ static fpmp_relay_result await(fpmp_relay *relay)
 
 static fpmp_relay_result lose(fpmp_relay *relay, apr_status_t error)
 {
-    if (!relay->first_byte && relay->may_be_stale) {
+    /* Not taken: closed before a byte of the request was written, or before the server said that it
+     * starts. Anything else may have been executed. */
+    if (relay->may_be_stale && !relay->first_byte && (!relay->is_touched || relay->awaits_ack)) {
         return FPMP_RELAY_STALE;
     }
     relay->error = error;

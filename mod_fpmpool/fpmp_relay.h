@@ -24,7 +24,8 @@ typedef enum fpmp_relay_result {
     FPMP_RELAY_SHORT,    /* END_REQUEST before the promised Content-Length */
     FPMP_RELAY_PROTOCOL, /* not FastCGI: protocol_error */
     FPMP_RELAY_CLIENT_GONE,
-    FPMP_RELAY_CLIENT_BODY /* body->status */
+    FPMP_RELAY_CLIENT_BODY, /* body->status */
+    FPMP_RELAY_FILTER       /* an output filter failed: response.filter_error */
 } fpmp_relay_result;
 
 /* Lives in r->pool. The caller zeroes it and fills the first group. */
@@ -36,7 +37,8 @@ typedef struct fpmp_relay {
     fpmp_body *body;
     struct iovec head; /* BEGIN and PARAMS */
     int fd;
-    int may_be_stale; /* a kept connection: losing it without a byte means "not taken" */
+    int may_be_stale; /* a kept connection, and there may be another attempt */
+    int awaits_ack;   /* the server says when it starts: lost before that is "not taken" */
 
     /* what came of it */
     int is_clean;       /* the connection stands between two requests */
@@ -55,6 +57,7 @@ typedef struct fpmp_relay {
     int client; /* descriptor of the client's connection, -1: none to poll */
     int waits_for_client;
     int is_send_broken;
+    int is_touched; /* at least a byte went out */
     int is_readable;
     int is_more_likely; /* the last read filled its room */
     int false_wakes;

@@ -13,6 +13,7 @@
 #include <util_filter.h>
 #include <apr_date.h>
 #include <apr_strings.h>
+#include <stdlib.h>
 #include <string.h>
 
 APLOG_USE_MODULE(fpmpool);
@@ -148,6 +149,14 @@ static void set_modified(request_rec *r, const char *value, header_facts *facts)
     }
 }
 
+/* The words that go with a status: the script's, or httpd's own; it has none for an unusual number,
+ * which must not become a 500 for that. */
+static const char *choose_status_line(request_rec *r, const char *value, int has_words)
+{
+    const char *known = ap_get_status_line(r->status);
+    return has_words || atoi(known) != r->status ? value : NULL;
+}
+
 static int set_status(request_rec *r, const fpmp_header_line *line, const char *value,
                       header_facts *facts)
 {
@@ -156,7 +165,7 @@ static int set_status(request_rec *r, const fpmp_header_line *line, const char *
         return 0;
     }
     r->status = status;
-    r->status_line = line->value_length > 4 ? value : NULL;
+    r->status_line = choose_status_line(r, value, line->value_length > 4);
     facts->has_status = 1;
     return 1;
 }
@@ -280,18 +289,31 @@ static void settle(fpmp_response *response, const header_facts *facts)
     }
 }
 
+/* Mostly there is nothing to copy: NULL. */
+static const apr_table_t *copy_filled(apr_pool_t *pool, const apr_table_t *table)
+{
+    return apr_is_empty_table(table) ? NULL : apr_table_copy(pool, table);
+}
+
+static void remember(fpmp_response *response)
+{
+    request_rec *r = response->r;
+    response->is_applied = 1;
+    response->status_before = r->status;
+    response->status_line_before = r->status_line;
+    response->headers_before = copy_filled(r->pool, r->headers_out);
+    response->err_headers_before = copy_filled(r->pool, r->err_headers_out);
+}
+
 static fpmp_response_result apply(fpmp_response *response, const char *bytes, apr_size_t length)
 {
     header_facts facts = {.length = -1};
     fpmp_header_line line;
     const char *cursor = bytes;
-    request_rec *r = response->r;
     if (length > response->conf->max_header) {
         return FPMP_RESPONSE_LARGE_HEADER;
     }
-    if (!apr_is_empty_table(r->err_headers_out)) {
-        response->err_headers_before = apr_table_copy(r->pool, r->err_headers_out);
-    }
+    remember(response);
     for (;;) {
         const char *start = cursor;
         int result = fpmp_header_next(&cursor, bytes + length, &line);
@@ -356,6 +378,12 @@ fpmp_response_result fpmp_response_feed(fpmp_response *response, const char *byt
 
 /* ---- to the client --------------------------------------------------------------------------- */
 
+static int is_end_of_client(apr_status_t status)
+{
+    return APR_STATUS_IS_ECONNABORTED(status) || APR_STATUS_IS_ECONNRESET(status) ||
+           APR_STATUS_IS_EPIPE(status) || APR_STATUS_IS_TIMEUP(status);
+}
+
 static fpmp_response_result pass(fpmp_response *response)
 {
     request_rec *r = response->r;
@@ -364,8 +392,11 @@ static fpmp_response_result pass(fpmp_response *response)
     response->held_length = 0;
     apr_status_t status = ap_pass_brigade(r->output_filters, response->held);
     apr_brigade_cleanup(response->held);
-    return status != APR_SUCCESS || r->connection->aborted ? FPMP_RESPONSE_CLIENT_GONE
-                                                           : FPMP_RESPONSE_GOOD;
+    if (r->connection->aborted || is_end_of_client(status)) {
+        return FPMP_RESPONSE_CLIENT_GONE;
+    }
+    response->filter_error = status;
+    return status == APR_SUCCESS ? FPMP_RESPONSE_GOOD : FPMP_RESPONSE_FILTER;
 }
 
 static int may_pass(const fpmp_response *response)
@@ -404,6 +435,16 @@ fpmp_response_result fpmp_response_finish(fpmp_response *response)
     return pass(response);
 }
 
+static void restore(apr_table_t *table, const apr_table_t *before)
+{
+    apr_table_clear(table);
+    const apr_array_header_t *list = before ? apr_table_elts(before) : NULL;
+    for (int i = 0; list && i < list->nelts; i++) {
+        const apr_table_entry_t *entry = &APR_ARRAY_IDX(list, i, const apr_table_entry_t);
+        apr_table_addn(table, entry->key, entry->val);
+    }
+}
+
 void fpmp_response_take_back(fpmp_response *response)
 {
     request_rec *r = response->r;
@@ -411,14 +452,13 @@ void fpmp_response_take_back(fpmp_response *response)
     if (response->header_used && !response->detail) {
         (void)refuse(response, response->header, response->header_used);
     }
-    apr_table_clear(r->headers_out);
-    apr_table_clear(r->err_headers_out);
-    if (response->err_headers_before) {
-        apr_table_overlap(r->err_headers_out, response->err_headers_before, APR_OVERLAP_TABLES_SET);
+    if (response->is_applied) {
+        restore(r->headers_out, response->headers_before);
+        restore(r->err_headers_out, response->err_headers_before);
+        r->status = response->status_before;
+        r->status_line = response->status_line_before;
+        ap_set_content_type(r, NULL);
     }
-    r->status = HTTP_OK;
-    r->status_line = NULL;
-    ap_set_content_type(r, NULL);
 }
 
 void fpmp_response_break(fpmp_response *response)

@@ -16,7 +16,8 @@ typedef enum fpmp_response_result {
     FPMP_RESPONSE_BAD_HEADER,   /* detail says what */
     FPMP_RESPONSE_LARGE_HEADER, /* more than FpmPoolMaxHeader */
     FPMP_RESPONSE_SHORT,        /* fewer bytes than its Content-Length */
-    FPMP_RESPONSE_CLIENT_GONE   /* the client does not take it any more */
+    FPMP_RESPONSE_CLIENT_GONE,  /* the client does not take it any more */
+    FPMP_RESPONSE_FILTER        /* an output filter failed: filter_error */
 } fpmp_response_result;
 
 typedef struct fpmp_response {
@@ -29,9 +30,10 @@ typedef struct fpmp_response {
     int status;           /* what the handler shall return instead of an answer; OK: none */
     const char *redirect; /* internal redirect to make instead of an answer, or NULL */
     const char *detail;   /* of a bad header: its first bytes, escaped */
-    apr_off_t left;       /* bytes that Content-Length still promises; -1: none given */
-    apr_off_t surplus;    /* bytes beyond it */
-    int is_dirty;         /* has header or data that the client has not seen */
+    apr_status_t filter_error;
+    apr_off_t left;    /* bytes that Content-Length still promises; -1: none given */
+    apr_off_t surplus; /* bytes beyond it */
+    int is_dirty;      /* has header or data that the client has not seen */
     /* private: */
     char *block; /* where the next bytes are received */
     apr_bucket *block_owner;
@@ -42,7 +44,12 @@ typedef struct fpmp_response {
     apr_size_t header_used;
     apr_size_t header_size;
     apr_size_t header_searched;
-    apr_table_t *err_headers_before;
+    /* what r had before the answer was applied to it, for take_back */
+    int is_applied;
+    int status_before;
+    const char *status_line_before;
+    const apr_table_t *headers_before; /* NULL: none */
+    const apr_table_t *err_headers_before;
 } fpmp_response;
 
 void fpmp_response_open(fpmp_response *response, request_rec *r, const fpmp_dir_conf *conf,

@@ -19,7 +19,8 @@ fpmp_timeouts fpmp_select_timeouts(const fpmp_timeouts *section, const fpmp_pool
 
 /* May a request be sent on a kept connection? Only if losing it before the first byte can always
  * be made good: our daemon on a unix socket tells (dispatch.md 4), for any other server only an
- * idempotent method without a body can be sent again. is_streamed: the body cannot be repeated. */
+ * idempotent method without a body is worth the risk of losing it (it is not sent again).
+ * is_streamed: the body cannot be repeated. */
 int fpmp_select_may_reuse(const fpmp_server *server, int is_idempotent, int has_body,
                           int is_streamed);
 

@@ -68,6 +68,11 @@ static void log_line(fpmp_stderr *log)
 {
     static const char joint[] = "; PHP message: ";
     char *message = log->line;
+    for (apr_size_t i = 0; i < log->used; i++) {
+        if (!log->line[i]) {
+            log->line[i] = ' '; /* it would hide the rest */
+        }
+    }
     log->line[log->used] = '\0';
     while (log->used && message) {
         char *next = strstr(message, joint);

@@ -22,7 +22,8 @@ sub start_peer {
     return $peer;
 }
 
-my @allowed = map { qr/FPMP00$_: / } 11, 20, 30, 40, 58, 60 .. 69, 72, 73;
+my @allowed = map { qr/FPMP00$_: / } 11, 20, 30, 40, 58, 60 .. 69, 72, 73, 74;
+allow_log(qr/AH01328: Line too long/);
 allow_log(@allowed);
 
 # A listener with one place that is taken: the next connect waits.
@@ -40,6 +41,7 @@ sub full_listener {
 }
 
 my $limits = 'first=1s idle=1s connect=1s';
+my $hasty  = free_port();
 my $conf   = <<"EOF_CONF";
 FpmPoolSocketDir $run
 FpmPool ours
@@ -83,6 +85,21 @@ Alias /steady $root
 <Location "/brief">
     FpmPool brief
 </Location>
+Alias /loop $root
+<Location "/loop">
+    ErrorDocument 502 /loop/x.php?do=lost
+    ErrorDocument 503 /loop/x.php?do=overloaded
+</Location>
+Alias /early $root
+<Location "/early">
+    CookieTracking On
+</Location>
+Alias /filter $root
+<Location "/filter">
+    SetOutputFilter SUBSTITUTE
+    Substitute "s/nothing/at all/"
+    SubstituteMaxLineLength 1k
+</Location>
 <Location "/closed">
     FpmPool closed
     FpmPoolRetryAfter 0
@@ -101,12 +118,18 @@ Alias /steady $root
     FpmPoolBody stream
     FpmPoolTimeout first=20s
 </Location>
+Listen 127.0.0.1:$hasty
+<VirtualHost 127.0.0.1:$hasty>
+    Timeout 1
+    FpmPoolBody stream
+    FpmPoolTimeout first=20s
+</VirtualHost>
 LogFormat "%U%q %>s state=%{fpmpool-state}n attempts=%{fpmpool-attempts}n" notes
 CustomLog "notes.log" notes
 EOF_CONF
 
 sub run_all {
-    my ($httpd, $peer) = @_;
+    my ($httpd, $peer, $fpm) = @_;
     my $get = sub { my ($path, %option) = @_; return http($httpd->url($path), %option) };
     my $state = sub {
         my ($target) = @_;
@@ -200,8 +223,74 @@ sub run_all {
         is("$answer->{body} $answer->{headers}{'content-length'} $answer->{complete}", '12345 5 1', 'more bytes than Content-Length are dropped');
         is($get->('/x.php?do=bad_length')->{body}, '12345', 'a Content-Length that is no number is dropped');
         is($get->('/x.php?do=local')->{body}, "a static file\n", 'a local redirect');
+        is($get->('/x.php?do=local_php', method => 'POST', body => $_)->{body}, 'GET none none', '... of a POST forgets its body') for 'known', ['in', 'chunks'];
         $answer = $get->('/x.php?do=away');
         is("$answer->{status} $answer->{headers}{location}", '302 http://other.example/', 'another redirect');
+    };
+
+    subtest 'errors keep to what other modules have set' => sub {
+        for my $do (qw(lost overloaded)) {
+            my $from   = $peer->log_length;
+            my $answer = $get->("/loop/x.php?do=$do");
+            is($answer->{status}, $do eq 'lost' ? 502 : 503, "an ErrorDocument that fails like its request: $do");
+            my $runs = () = $peer->log_text($from) =~ /request $do /g;
+            cmp_ok($runs, '<=', 3, '... is tried once') or diag $runs; # (OVERLOADED on a kept connection: once more)
+        }
+        for my $do (qw(hello lost cut_header)) {
+            like($get->("/early/x.php?do=$do")->{headers}{'set-cookie'} // '', qr/^Apache=/, "a header that another module has added stays: $do");
+        }
+        my $answer = $get->('/filter/x.php?do=surplus');
+        is("$answer->{status} $answer->{body}", '200 12345', 'through an output filter');
+        $answer = $get->('/filter/x.php?do=long_body');
+        is($answer->{status}, 500, 'an output filter that fails: 500, not a closed connection');
+    };
+
+    subtest 'the status that a script chooses' => sub {
+        for my $text ('200+OK', '299', '418+Teapot', '451+Legal+Reasons', '599', '700+Own', '999+Most') {
+            my $answer = $get->("/x.php?do=status&text=$text");
+            is($answer->{status}, substr($text, 0, 3), "Status: $text");
+            is($answer->{reason}, substr($text, 4) =~ s/\+/ /gr, '... with its words') if length $text > 3;
+            is($answer->{body}, 'body', '... and its body');
+        }
+        is($get->("/x.php?do=status&text=$_")->{status}, 502, "Status: $_ is none") for qw(99 1000 abc 100 20x);
+    };
+
+    subtest 'a request is executed once' => sub {
+        for my $case ([ '/x.php', 'GET', 'lost' ], [ '/fpm/x.php', 'GET', 'lost' ], [ '/x.php', 'POST', 'ack_lost' ], [ '/fpm/x.php', 'POST', 'lost' ], [ '/x.php', 'PUT', 'lost' ]) {
+            my ($path, $method, $do) = @$case;
+            my @peer = $path =~ /fpm/ ? $fpm : $peer;
+            my $from = $peer[0]->log_length;
+            my @body = $method eq 'GET' ? () : (body => 'b' x 100);
+            my @status;
+            for (1 .. 4) {
+                $get->("$path?do=hello") for 1 .. 4;
+                push @status, $get->("$path?do=$do", method => $method, @body)->{status};
+            }
+            is("@status", '502 502 502 502', "$method $path: a server that takes the request on a kept connection and dies is 502");
+            my $runs = () = $peer[0]->log_text($from) =~ /request $do /g;
+            is($runs, 4, '... and sees it once');
+        }
+    };
+
+    subtest 'slow clients and servers' => sub {
+        my $http = http_connect(port => $httpd->port, timeout => 20);
+        $http->send_request(GET => '/x.php?do=steps');
+        is($http->read_head->{status}, 200, 'a client begins to read');
+        select undef, undef, undef, 3; # longer than idle=: that is what it must survive
+        my $answer = '';
+        while (length(my $piece = $http->read_some)) { $answer .= $piece }
+        is(length($answer) . " $http->{complete}", '8000000 1', '... pauses longer than idle=, and gets all');
+        my $go = test_dir() . '/go';
+        unlink $go;
+        $http = http_connect(port => $hasty, timeout => 20);
+        $http->send_request(POST => "/x.php?do=late_body&go=$go", headers => [ 'Content-Length' => 300_010 ], no_body => 1);
+        $http->send_raw('u' x 300_000);
+        select undef, undef, undef, 1.3; # longer than httpd's Timeout
+        write_file($go, '');
+        select undef, undef, undef, 0.2;
+        $http->send_raw('u' x 10);
+        is($http->read_answer->{body}, 300_010, 'a server that is slow to take a body does not use up the time of the client');
+        unlink $go;
     };
 
     subtest 'a response that breaks off' => sub {
@@ -235,6 +324,9 @@ sub run_all {
         like($log, qr/fpmpool:notice\].*FPMP0040: pool ours: PHP Notice:  two$/m, 'a notice a notice');
         like($log, qr/fpmpool:error\].*FPMP0040: pool ours: PHP Fatal error:  three/, 'a fatal error an error');
         like($log, qr/fpmpool:error\].*FPMP0040: pool ours: Stack trace:/, '... with what follows it');
+        $from = $httpd->log_length;
+        $get->('/x.php?do=stderr_nul');
+        like($httpd->log_text($from), qr/FPMP0040: pool ours: one.*two/, 'a NUL does not hide the rest of its line');
         $get->('/x.php?do=reason');
         like($httpd->log_text($from), qr/FPMP0040: pool ours: the reason why/, 'the reason of an OVERLOADED too');
     };
@@ -252,16 +344,19 @@ sub run_all {
         for my $method (qw(GET POST)) {
             my %body = $method eq 'POST' ? (body => 'p' x 3000) : ();
             unlink $go;
+            my $old = $peer->log_length;
             is($get->("/x.php?do=once&go=$go")->{status}, 200, 'a server closes a kept connection');
             write_file($go, '');
-            select undef, undef, undef, 0.05;
+            $peer->wait_log(qr/left/, 5, $old);
             is($get->('/x.php?do=body', method => $method, %body)->{body} =~ /^(\d+)/ && $1, length($body{body} // ''), "$method goes to a fresh one, whole");
         }
         unlink $go;
-        is($get->('/fpm/x.php?do=hello')->{body}, 'request 1', 'php-fpm with reuse=on: the first');
+        like($get->('/fpm/x.php?do=hello')->{body}, qr/^request \d+$/, 'php-fpm with reuse=on: a GET');
         like($get->('/fpm/x.php?do=body', method => 'POST', body => 'b')->{body}, qr/^1 /, 'a POST gets a connection of its own');
+        my $old = $fpm->log_length;
         is($get->("/fpm/x.php?do=once&go=$go")->{status}, 200, 'one that will be closed') ;
         write_file($go, '');
+        $fpm->wait_log(qr/left/, 5, $old);
         is($get->('/fpm/x.php?do=hello')->{status}, 200, '... a GET survives it');
         unlink $go;
     };
@@ -315,9 +410,9 @@ sub run_all {
 for my $mpm (qw(event worker prefork)) {
     subtest $mpm => sub {
         my ($peer, $fpm) = map { start_peer($_) } qw(ours fpm);
-        my $httpd = start_httpd(mpm => $mpm, docroot => $root, conf => $conf, log_level => 'warn fpmpool:debug');
+        my $httpd = start_httpd(mpm => $mpm, docroot => $root, conf => $conf, modules => [qw(usertrack filter substitute)], log_level => 'warn fpmpool:debug');
         $httpd->{log_level_info} = 1;
-        run_all($httpd, $peer);
+        run_all($httpd, $peer, $fpm);
         if ($mpm ne 'prefork') {
             my @failing = qw(overloaded nothing garbage bad_header lost lost_header reset short hello);
             check_descriptors((children($httpd->pid))[0], sub {
