@@ -56,10 +56,11 @@ void fpmp_body_open(fpmp_body *body, request_rec *r)
 static fpmp_body_fill fail(fpmp_body *body, apr_status_t error)
 {
     body->status = ap_map_http_request_error(error, HTTP_BAD_REQUEST);
-    ap_log_rerror(APLOG_MARK, APLOG_INFO, error, body->r,
-                  "FPMP0020: the request's body could not be read wholly (%" APR_OFF_T_FMT
+    int was_refused = error == AP_FILTER_ERROR; /* the filter has sent why */
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, was_refused ? APR_SUCCESS : error, body->r,
+                  "FPMP0020: the request's body could not be read wholly%s (%" APR_OFF_T_FMT
                   " bytes came)",
-                  body->received);
+                  was_refused ? ": an input filter of httpd refused it" : "", body->received);
     return FPMP_FILL_ERROR;
 }
 
