@@ -40,6 +40,7 @@ typedef struct fpmp_task {
     apr_time_t start;
     apr_interval_time_t connecting; /* time that connect() took; 0 on a kept connection */
     int attempts;
+    int keeps;        /* shall its connection be kept afterwards? */
     int awaits_ack;   /* the server was asked to say when it starts */
     fpmp_relay relay; /* of the last attempt */
 } fpmp_task;
@@ -151,7 +152,7 @@ static int open_connection(fpmp_task *task)
 
 static void give_back(fpmp_task *task, int is_clean)
 {
-    if (is_clean && task->server->reuses) {
+    if (is_clean && task->keeps) {
         task->connection->served++;
         fpmp_conn_keep(task->connections, task->connection, task->timeouts.keep, apr_time_now());
     } else {
@@ -231,11 +232,13 @@ static int prepare(fpmp_task *task)
     if (fpmp_select_may_reuse(task->server, is_idempotent(task->r), has_body,
                               !fpmp_body_is_repeatable(&task->body))) {
         task->connection = take_connection(task);
+    } else {
+        task->keeps = 0; /* it takes none, so it must not leave one: they would pile up */
     }
     /* Before a second attempt it must be certain that the first one was not executed. */
     task->awaits_ack =
         task->connection && !is_idempotent(task->r) && task->server->type == FPMP_TYPE_FPMPOOL;
-    fpmp_env_facts facts = {.keeps_connection = task->server->reuses && task->timeouts.keep > 0,
+    fpmp_env_facts facts = {.keeps_connection = task->keeps,
                             .has_body = has_body,
                             .body_length = task->body.length,
                             .wants_ack = task->awaits_ack};
@@ -439,6 +442,7 @@ int fpmp_handler_run(request_rec *r)
     task.server = fpmp_select_server(task.pool);
     task.timeouts =
         fpmp_select_timeouts(&conf->section_timeouts, task.pool, &conf->server_timeouts);
+    task.keeps = task.server->reuses && task.timeouts.keep > 0;
     task.start = apr_time_now();
     apr_table_setn(r->notes, "fpmpool-pool", task.pool->name);
     apr_table_setn(r->notes, "fpmpool-server", task.server->address.label);

@@ -9,6 +9,7 @@ use lib dirname(__FILE__) . '/lib';
 use FPMPool::Test;
 
 require_program('curl', 'curl');
+require_program('openssl', 'openssl');
 plan(skip_all => 'curl has no HTTP/2') unless `curl --version` =~ /\bHTTP2\b/;
 
 my $root = site('www',
@@ -28,6 +29,9 @@ my $daemon = start_daemon(conf => { www => { 'pm.max_children' => 4 } });
 my $fpm    = -x '/usr/sbin/php-fpm8.2' ? start_php_fpm(conf => { fpm => {} }) : undef;
 allow_log(qr{FPMP0073: pool nobody}, qr/FPMP00(?:20|60|63|64|66|68): /);
 my $httpd;
+my $secure = free_port();
+my ($key, $certificate) = map { test_dir() . "/$_.pem" } qw(key certificate);
+system("openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -keyout $key -out $certificate >/dev/null 2>&1") == 0 or die 'openssl req';
 
 sub curl {
     my (@argument) = @_;
@@ -73,11 +77,17 @@ sub run_all {
     curl('--data-binary', "\@$file", '--stderr', '/dev/null', $url->('/limited/echo.php'));
     is($logged->('POST /limited/echo.php'), 413, 'LimitRequestBody: 413');
 
-    my @url = map { $url->("/hello.php?$_") } 1 .. 40;
-    open my $pipe, '-|', 'curl', '-sS', '--http2', '--parallel', '--parallel-max', 20, '--stderr', '/dev/null', @url or die $!;
+    # (over TLS: curl 7.88 confuses streams side by side on cleartext connections, of static files too)
+    my @url = map { "https://127.0.0.1:$secure/hello.php?$_" } 1 .. 40;
+    open my $pipe, '-|', 'curl', '-sSk', '--http2', '--parallel', '--parallel-max', 20, '--stderr', '/dev/null', @url or die $!;
     my $all = do { local $/; <$pipe> } // '';
     close $pipe;
-    is($all, "hello\n" x 40, '40 streams on one connection');
+    is($all, "hello\n" x 40, '40 streams side by side');
+    my $sent = write_file('upload', join '', map { chr $_ % 251 } 1 .. 900_000);
+    for my $version ('--http1.1', '--http2') {
+        my $text = `curl -sSk --max-time 20 $version -H 'Content-Type: application/octet-stream' --data-binary \@$sent https://127.0.0.1:$secure/echo.php`;
+        like($text, qr/\A900000 @{[ md5_hex(read_file($sent)) ]} 900000 /, "a body over TLS, $version");
+    }
 
     subtest 'failures' => sub {
         is(curl($url->("/peer/x.php?do=$_->[0]"))->{status}, $_->[1], "$_->[0]: $_->[1]") for [ overloaded => 503 ], [ lost => 502 ], [ cut_header => 502 ], [ silence => 504 ];
@@ -118,8 +128,14 @@ sub run_all {
 }
 
 my $conf = php_routes('fpmpool', $daemon, 'www') . <<"EOF_CONF";
-Protocols h2c http/1.1
-LogLevel http2:error
+Protocols h2 h2c http/1.1
+Listen 127.0.0.1:$secure https
+<VirtualHost 127.0.0.1:$secure>
+    SSLEngine on
+    SSLCertificateFile $certificate
+    SSLCertificateKeyFile $key
+</VirtualHost>
+LogLevel http2:error ssl:error
 @{[ $fpm ? "<FpmPoolDefine fpm>\n    FpmPoolServer unix:" . $fpm->listen_address('fpm') . " type=fpm\n</FpmPoolDefine>\nAlias /fpm $root\n<Location /fpm/>\n    FpmPool fpm\n</Location>" : '' ]}
 <FpmPoolDefine peer>
     FpmPoolServer unix:$run/peer.sock
@@ -140,7 +156,7 @@ LogLevel http2:error
 </Location>
 EOF_CONF
 for my $mpm (qw(event worker)) {
-    $httpd = start_httpd(mpm => $mpm, docroot => $root, modules => ['http2'], log_level => 'warn fpmpool:debug', conf => $conf);
+    $httpd = start_httpd(mpm => $mpm, docroot => $root, modules => [qw(socache_shmcb ssl http2)], log_level => 'warn fpmpool:debug', conf => $conf);
     subtest $mpm => sub { run_all() };
     $httpd->stop;
 }
