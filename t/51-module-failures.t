@@ -160,7 +160,7 @@ sub run_all {
         is($get->('/late/x.php?do=hello')->{status}, 200, '200 as soon as it runs');
         like($httpd->log_text($from), qr/FPMP0057: pool late .* answers again/, '... and the log says so') if $httpd->name =~ /event/;
         $late->stop;
-        ok(wait_for { $get->('/late/x.php')->{status} == 503 } 5, 'its end', '503 when it is gone again'); # its last process may take one
+        ok((wait_for { $get->('/late/x.php')->{status} == 503 } 5, 'its end'), '503 when it is gone again'); # its last process may still take one
         is($get->('/tcp/x.php')->{status}, 503, 'a TCP port that nobody listens on');
         $httpd->wait_log(qr/FPMP0073: pool tcp: .*nobody listens there/, 5, $from);
         my $listener = IO::Socket::UNIX->new(Local => "$run/closed.sock", Listen => 1) or die;
