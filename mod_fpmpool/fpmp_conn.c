@@ -211,14 +211,25 @@ static fpmp_conn *make_conn(fpmp_connections *table, const fpmp_server *server, 
 static int wait_for_room(int fd, const struct sockaddr *name, socklen_t length,
                          apr_interval_time_t limit)
 {
-    struct timeval time = {.tv_sec = limit / APR_USEC_PER_SEC, .tv_usec = limit % APR_USEC_PER_SEC};
-    if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time)) || fcntl(fd, F_SETFL, 0)) {
+    apr_time_t end = apr_time_now() + limit;
+    if (fcntl(fd, F_SETFL, 0)) {
         return errno;
     }
-    if (connect(fd, name, length) == 0) {
-        return 0;
-    }
-    return errno == EAGAIN || errno == EINTR ? APR_TIMEUP : errno;
+    do {
+        apr_interval_time_t left = end - apr_time_now();
+        if (left <= 0) {
+            return APR_TIMEUP; /* and 0 would mean: for ever */
+        }
+        struct timeval time = {.tv_sec = left / APR_USEC_PER_SEC,
+                               .tv_usec = left % APR_USEC_PER_SEC};
+        if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time))) {
+            return errno;
+        }
+        if (connect(fd, name, length) == 0) {
+            return 0;
+        }
+    } while (errno == EINTR); /* a signal, as a graceful restart sends it, is no answer */
+    return errno == EAGAIN ? APR_TIMEUP : errno;
 }
 
 static int wait_for_handshake(int fd, apr_interval_time_t limit)

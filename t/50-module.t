@@ -38,8 +38,9 @@ my $root = site('www',
     'env/.htaccess'   => "SetEnv PHP_ADMIN_VALUE \"memory_limit = 77M\"\nSetEnv FPMPOOL_BODY stream\nSetEnv MINE 1\n",
     'env/a.php'       => '<?php echo json_encode([ini_get("memory_limit"), $_SERVER["MINE"] ?? null,'
         . ' preg_grep("/^(FPMPOOL_|PHP_ADMIN)/", array_keys($_SERVER))]);',
-    'reject/.htaccess' => "FpmPool other\n",
-    'reject/a.php'    => '<?php echo "x";',
+    (map { ("reject$_->[0]/.htaccess" => $_->[1], "reject$_->[0]/a.php" => '<?php echo "x";') }
+        [ '', "FpmPool other\n" ], [ 1, "<Files a.php>\nFpmPool other\n</Files>\n" ], [ 2, "<If \"true\">\nFpmPool other\n</If>\n" ],
+        [ 3, "FpmPoolHandlerAlias text/plain\n" ], [ 4, "FpmPoolServer unix:/x\n" ], [ 5, "FpmPoolTimeout first=1h\n" ]),
 );
 symlink "$root/hello.php", "$root/link.php" or die;
 my $outside = site('outside', 'o.php' => '<?php echo json_encode($_SERVER);');
@@ -237,7 +238,9 @@ sub run_all {
         is($get->('/strict/a.php/pi')->{status}, 404, 'AcceptPathInfo Off');
         is($get->('/strict/a.php')->{body}, 'a', '... without path info it runs');
         my $from = $httpd->log_length;
-        is($get->('/reject/a.php')->{status}, 500, 'FpmPool in .htaccess is refused');
+        for my $n ('', 1 .. 5) {
+            is($get->("/reject$n/a.php")->{status}, 500, "a directive of ours in .htaccess is refused ($n)");
+        }
         $httpd->wait_log(qr/FpmPool not allowed here/, 5, $from);
         is($get->('/virtual/x')->{status}, 404, 'FpmPoolCheckScript Off: the pool says 404 itself') if !$daemon->is_ours;
     };
@@ -268,7 +271,7 @@ sub run_all {
 }
 
 my %pools = map { $_ => { 'env[POOL_NAME]' => $_ } } qw(www other);
-allow_log(qr/FPMP0010: /, qr/FpmPool not allowed here/, qr/script '.*' not found or unable to stat/, qr/Primary script unknown/);
+allow_log(qr/FPMP0010: /, qr/FpmPool\w* not allowed (?:here|in <)/, qr/script '.*' not found or unable to stat/, qr/Primary script unknown/);
 
 sub run_with {
     my ($mpm, $daemon) = @_;

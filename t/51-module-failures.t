@@ -85,6 +85,10 @@ Alias /steady $root
 <Location "/brief">
     FpmPool brief
 </Location>
+Alias /limited $root
+<Location "/limited">
+    LimitRequestBody 50000
+</Location>
 Alias /loop $root
 <Location "/loop">
     ErrorDocument 502 /loop/x.php?do=lost
@@ -392,6 +396,17 @@ sub run_all {
         $http->send_raw('x' x 1000);
         my $head = $http->read_head;
         is($head->{status} . $http->read_some, '413enough', 'an answer during the upload reaches the client at once');
+        $from = $peer->log_length;
+        is($get->('/limited/x.php?do=body', method => 'POST', body => 'l' x 60_000)->{status}, 413, 'LimitRequestBody: 413');
+        is($get->('/limited/x.php?do=body', method => 'POST', body => [ ('l' x 20_000) x 3 ])->{status}, 413, '... also without a length');
+        $http = http_connect(port => $httpd->port);
+        $http->send_request(POST => '/limited/x.php?do=body', headers => [ 'Content-Length' => 60_000, Expect => '100-continue' ], no_body => 1);
+        is($http->read_head->{status}, 413, '... before "100 Continue"');
+        $http = http_connect(port => $httpd->port);
+        $http->send_request(POST => '/missing.php', headers => [ 'Content-Length' => 60_000, Expect => '100-continue' ], no_body => 1);
+        is($http->read_head->{status}, 404, 'and so is a missing script');
+        unlike($peer->log_text($from), qr/request body/, 'none of them reached the server');
+        is($get->('/limited/x.php?do=body', method => 'POST', body => 'l' x 50_000)->{status}, 200, 'exactly the limit passes');
     };
 
     subtest 'a client that goes away' => sub {

@@ -7,8 +7,10 @@
 #include <apr_strings.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #define KEEP apr_time_from_sec(30)
@@ -142,6 +144,29 @@ START_TEST(test_full_queue_ends_in_time)
 }
 END_TEST
 
+static void ignore_signal(int number)
+{
+    (void)number;
+}
+
+START_TEST(test_signal_is_no_answer)
+{
+    struct sigaction action = {.sa_handler = ignore_signal};
+    struct itimerval every = {{0, 10000}, {0, 10000}};
+    fpmp_conn *connection = NULL;
+    ck_assert_int_eq(listen(listener, 0), 0);
+    fpmp_conn *taken = open_one(); /* the one place in the queue */
+    ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &every, NULL), 0);
+    apr_time_t begin = apr_time_now();
+    ck_assert_int_eq(fpmp_conn_open(table, &server, 200000, memory, &connection), APR_TIMEUP);
+    ck_assert_int_ge(apr_time_now() - begin, 200000);
+    every = (struct itimerval){{0, 0}, {0, 0}};
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &every, NULL), 0);
+    fpmp_conn_discard(table, taken);
+}
+END_TEST
+
 START_TEST(test_names_why_it_cannot_connect)
 {
     fpmp_conn *connection = NULL;
@@ -181,6 +206,7 @@ static Suite *conn_suite(void)
     tcase_add_test(cases, test_descriptor_is_closed_on_exec);
     tcase_add_test(cases, test_knows_a_closed_connection);
     tcase_add_test(cases, test_full_queue_ends_in_time);
+    tcase_add_test(cases, test_signal_is_no_answer);
     tcase_add_test(cases, test_names_why_it_cannot_connect);
     tcase_add_test(cases, test_complains_once);
     suite_add_tcase(suite, cases);
