@@ -70,6 +70,7 @@ sub translate {
     my @translated;
     for my $line (map { $_ } @{ $got->{lines} }) {
         next if $line =~ /\ANOTICE: \[[^\]]+:\d+\] '[\w.]+' is accepted but has no effect yet/;
+        next if $line =~ /\ANOTICE: '[\w.]+ = \w+' has no effect: /;
         $line =~ s/\A(\w+): pid \d+, /$1: /;
         $line =~ s/\AERROR: \[([^\]]+:\d+)\] syntax error, .*/SYNTAX/;
         $line =~ s/ \(write '.*'\)\z// if $line =~ /value is NULL/;
