@@ -328,6 +328,14 @@ static int leave_filter(const fpmp_task *task)
     return AP_FILTER_ERROR;
 }
 
+/* Such an answer may have come for a worker that is dead; its connection is about to be closed, and
+ * a request that is written meanwhile would be lost. */
+static int may_end_connection(int status)
+{
+    return status == HTTP_BAD_GATEWAY || status == HTTP_SERVICE_UNAVAILABLE ||
+           status == HTTP_GATEWAY_TIME_OUT;
+}
+
 static int succeed(fpmp_task *task)
 {
     fpmp_response *response = &task->relay.response;
@@ -336,7 +344,7 @@ static int succeed(fpmp_task *task)
                       task->pool->name, task->server->address.label);
     }
     /* Before the client gets the last bytes: it may be slow, and others wait for connections. */
-    give_back(task, task->relay.is_clean);
+    give_back(task, task->relay.is_clean && !may_end_connection(task->r->status));
     if (response->surplus) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, task->r,
                       "FPMP0058: pool %s: the script sent %" APR_OFF_T_FMT
