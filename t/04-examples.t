@@ -65,7 +65,9 @@ sub accepts_httpd {
 sub accepts_pool {
     my ($text, $name) = @_;
     $text = localize($text, $dir);
-    my $file = write_file('pool-' . ++$count . '.conf', ($text =~ /^\[/m ? '' : "[a]\n") . $text);
+    File::Path::make_path("$dir/log"); # the test opens the logs, as php-fpm's does
+    my $head = ($text =~ /^error_log = /m ? '' : "error_log = $dir/log/daemon.log\n") . ($text =~ /^\[/m ? '' : "[a]\n");
+    my $file = write_file('pool-' . ++$count . '.conf', $head . $text);
     my ($code, $output) = run($fpmpoold, '-t', '-y', $file);
     my @line = grep { !/test is successful|is ignored when FPM is not running as root/ } split /\n/, $output;
     return ok($code == 0 && !@line, $name) || diag("$output\n$text");
