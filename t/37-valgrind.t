@@ -40,7 +40,7 @@ my $name   = ($host =~ m{([^/]+)\z})[0];
 write_file("$bin/$name", <<"SH", 0755);
 #!/bin/sh
 test "\$1" = --pool || exec "$host" "\$@"
-USE_ZEND_ALLOC=0 exec valgrind --tool=memcheck --log-file=$report --num-callers=20 --error-limit=no --undef-value-errors=yes \\
+USE_ZEND_ALLOC=0 exec valgrind --tool=memcheck --vgdb=no --log-file=$report --num-callers=20 --error-limit=no --undef-value-errors=yes \\
     --max-stackframe=8000000 --leak-check=no "$host" "\$@"
 SH
 

@@ -23,7 +23,7 @@ mkdir $report;
 chmod 0777, $report;
 my $wrapper = write_file('httpd-under-valgrind', <<"EOF_SCRIPT", 0755);
 #!/bin/sh
-exec valgrind -q --num-callers=30 --track-fds=no --log-file=$report/%p.log --child-silent-after-fork=no $httpd "\$\@"
+exec valgrind -q --vgdb=no --num-callers=30 --track-fds=no --log-file=$report/%p.log --child-silent-after-fork=no $httpd "\$\@"
 EOF_SCRIPT
 
 my %one = (
