@@ -45,7 +45,7 @@ subtest 'while workers are killed' => sub {
     my $daemon = start_daemon(conf => { www => { pm => 'static', 'pm.max_children' => 4 } });
     php_request($daemon, $script, query => 'id=1');
     unlink $out;
-    my $pid   = start_storm($daemon, 'tolerate');
+    my $pid   = start_storm($daemon, 'deaths');
     my $end   = time + $seconds;
     my $kills = 0;
     while (time < $end) {
@@ -59,6 +59,26 @@ subtest 'while workers are killed' => sub {
     cmp_ok($kills, '>', 5, "$kills workers were killed");
     cmp_ok($got->{answers}, '>', 100, "$got->{answers} answered, $got->{refused} refused, $got->{lost} lost with their worker");
     wait_for { php_request($daemon, $script, query => 'id=7')->{body} eq 'id=7.' } 10, 'it serves on';
+};
+
+subtest 'while the daemon reloads' => sub {
+    my $daemon = start_daemon(conf => { www => { pm => 'static', 'pm.max_children' => 4 } });
+    php_request($daemon, $script, query => 'id=1');
+    unlink $out;
+    my $pid   = start_storm($daemon, 'reloads');
+    my $end   = time + $seconds;
+    my $count = 0;
+    while (time < $end) {
+        my $pool = $daemon->pool_pid;
+        kill 'USR2', $daemon->pid;
+        $count++;
+        wait_for { my $now = eval { $daemon->pool_pid }; $now && $now != $pool } 20, "reload $count";
+    }
+    my $status = reap($pid, 60);
+    is($status, 0, "every request that was sent whole is answered (seed $seed)") or diag(read_file($out));
+    my $got = totals();
+    cmp_ok($count, '>', 3, "$count reloads");
+    cmp_ok($got->{answers}, '>', 100, "$got->{answers} answered, $got->{turned_away} turned away before they were whole");
 };
 
 done_testing();

@@ -1,10 +1,11 @@
 /* storm.c - many FastCGI clients at once that behave badly in every legal way.
  *
- * usage: storm SOCKET SCRIPT CLIENTS SECONDS SEED [tolerate]
+ * usage: storm SOCKET SCRIPT CLIENTS SECONDS SEED [deaths|reloads]
  * Every request carries an id that SCRIPT must echo. An answer to another request, a torn answer, a
  * second answer, or no answer within HANG_LIMIT is a defect: it is printed and the exit code is 1.
- * With "tolerate" (workers are being killed) a 502, a 503 and a close without an answer are
- * counted, not defects; a wrong or missing answer still is. Prints one line of counts at the end.
+ * With "deaths" (workers are being killed) a 502, a 503 and a close without an answer are counted,
+ * not defects. With "reloads" a request may be turned away (OVERLOADED, EPIPE, a close) as long as
+ * it has not been sent whole: one that has must be answered. Prints one line of counts at the end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -55,13 +56,14 @@ typedef struct client {
 } client;
 
 typedef struct totals {
-    unsigned long requests, answers, refused, lost, deserted, connects, defects;
+    unsigned long requests, answers, refused, lost, turned_away, deserted, connects, defects;
 } totals;
 
 typedef struct storm {
     const char *socket_path;
     const char *script;
-    int tolerates_failure;
+    int sees_deaths;
+    int sees_reloads;
     unsigned long next_id;
     double now, end;
     totals count;
@@ -174,7 +176,9 @@ static void connect_client(storm *all, client *who)
 /* The connection ended although answers are due. */
 static void lose(storm *all, client *who, const char *why)
 {
-    if (all->tolerates_failure) {
+    if (all->sees_reloads && who->sent < who->request_length) {
+        all->count.turned_away += (unsigned long)(who->id_count - who->answered);
+    } else if (all->sees_deaths) {
         all->count.lost += (unsigned long)(who->id_count - who->answered);
     } else {
         defect(all, who, "%s with %d of %d answers", why, who->answered, who->id_count);
@@ -182,7 +186,7 @@ static void lose(storm *all, client *who, const char *why)
     disconnect(who);
 }
 
-static void check_answer(storm *all, client *who)
+static void check_answer(storm *all, client *who, int protocol_status)
 {
     char wanted[64];
 
@@ -190,7 +194,10 @@ static void check_answer(storm *all, client *who)
     snprintf(wanted, sizeof(wanted), "\r\n\r\nid=%lu.", who->ids[who->answered]);
     if (strstr(who->answer, wanted) != NULL) {
         all->count.answers++;
-    } else if (all->tolerates_failure && strncmp(who->answer, "Status: 50", 10) == 0) {
+    } else if (all->sees_reloads && who->sent < who->request_length &&
+               protocol_status == WIRE_OVERLOADED) {
+        all->count.turned_away++;
+    } else if (all->sees_deaths && strncmp(who->answer, "Status: 50", 10) == 0) {
         all->count.refused++;
     } else {
         defect(all, who, "wanted '%s', got '%s'", wanted + 4, who->answer);
@@ -227,7 +234,7 @@ static int take_bytes(storm *all, client *who, const uint8_t *bytes, size_t leng
                 defect(all, who, "an answer nobody asked for");
                 return 0;
             }
-            check_answer(all, who);
+            check_answer(all, who, event.protocol_status);
             wire_decoder_open(&who->decoder, 1);
             break;
         case WIRE_EVENT_ERROR:
@@ -344,7 +351,7 @@ int main(int argc, char **argv)
     static storm all;
 
     if (argc < 6) {
-        fprintf(stderr, "usage: storm SOCKET SCRIPT CLIENTS SECONDS SEED [tolerate]\n");
+        fprintf(stderr, "usage: storm SOCKET SCRIPT CLIENTS SECONDS SEED [deaths|reloads]\n");
         return 2;
     }
     all.socket_path = argv[1];
@@ -355,7 +362,8 @@ int main(int argc, char **argv)
         return 2;
     }
     srand((unsigned)atoi(argv[5]));
-    all.tolerates_failure = argc > 6;
+    all.sees_deaths = argc > 6 && strcmp(argv[6], "deaths") == 0;
+    all.sees_reloads = argc > 6 && strcmp(argv[6], "reloads") == 0;
     all.next_id = 1;
     all.now = seconds_now();
     all.end = all.now + atof(argv[4]);
@@ -369,8 +377,10 @@ int main(int argc, char **argv)
     while (are_clients_busy(&all)) {
         step(&all, 2);
     }
-    printf("requests=%lu answers=%lu refused=%lu lost=%lu deserted=%lu connects=%lu defects=%lu\n",
-           all.count.requests, all.count.answers, all.count.refused, all.count.lost,
-           all.count.deserted, all.count.connects, all.count.defects);
+    printf(
+        "requests=%lu answers=%lu refused=%lu lost=%lu turned_away=%lu deserted=%lu connects=%lu "
+        "defects=%lu\n",
+        all.count.requests, all.count.answers, all.count.refused, all.count.lost,
+        all.count.turned_away, all.count.deserted, all.count.connects, all.count.defects);
     return all.count.defects == 0 && all.count.answers > 0 ? 0 : 1;
 }
