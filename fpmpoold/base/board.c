@@ -175,6 +175,25 @@ void fpd_board_read_slot(const fpd_board *board, uint32_t index, fpd_slot_view *
     view->last_memory = atomic_load(&slot->last_memory);
 }
 
+const char *fpd_board_stage_text(fpd_slot_stage stage)
+{
+    switch (stage) {
+    case FPD_STAGE_READING_HEADERS:
+        return "Reading headers";
+    case FPD_STAGE_INFO:
+        return "Getting request information";
+    case FPD_STAGE_RUNNING:
+        return "Running";
+    case FPD_STAGE_ENDING:
+        return "Ending";
+    case FPD_STAGE_FINISHING:
+        return "Finishing";
+    case FPD_STAGE_IDLE:
+        break;
+    }
+    return "Idle";
+}
+
 void fpd_board_read(const fpd_board *board, fpd_board_view *view)
 {
     uint32_t slot_count = board->slot_count;

@@ -146,6 +146,9 @@ typedef struct fpd_slot_view {
 
 void fpd_board_read_slot(const fpd_board *board, uint32_t index, fpd_slot_view *view);
 
+/* php-fpm's name of a stage (spec/php-fpm.md 3.8). */
+const char *fpd_board_stage_text(fpd_slot_stage stage);
+
 /* Sums over slots, and the pool's counters, in one snapshot. */
 typedef struct fpd_board_view {
     uint32_t idle;

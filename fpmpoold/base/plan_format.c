@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "apr_strings.h"
+#include "base/bytes.h"
 
 #define PLAN_MAGIC      "fpmplan2"
 #define PLAN_MAGIC_SIZE 8
@@ -161,11 +162,11 @@ static void put_number(writer *out, int32_t number)
     put(out, &number, sizeof(number));
 }
 
-/* Length first; -1 stands for NULL. */
+/* As bytes.h reads it. */
 static void put_string(writer *out, const char *text)
 {
     if (text == NULL) {
-        put_number(out, -1);
+        put_number(out, (int32_t)FPD_BYTES_NULL);
         return;
     }
     put_number(out, (int32_t)strlen(text));
@@ -267,60 +268,9 @@ fpd_plan_bytes fpd_plan_pool_encode(const fpd_plan_pool *plan, apr_pool_t *pool)
 
 /* ---- decoding ----------------------------------------------------------------------------- */
 
-typedef struct reader {
-    const char *data;
-    size_t left;
-    int is_broken; /* sticks: every later read gives zero */
-    apr_pool_t *pool;
-} reader;
-
-static const char *take(reader *in, size_t length)
+static int32_t take_count(fpd_bytes *in)
 {
-    const char *taken = in->data;
-
-    if (in->is_broken || length > in->left) {
-        in->is_broken = 1;
-        return NULL;
-    }
-    in->data += length;
-    in->left -= length;
-    return taken;
-}
-
-static int32_t take_number(reader *in)
-{
-    int32_t number = 0;
-    const char *bytes = take(in, sizeof(number));
-
-    if (bytes != NULL) {
-        memcpy(&number, bytes, sizeof(number));
-    }
-    return number;
-}
-
-static const char *take_string(reader *in)
-{
-    int32_t length = take_number(in);
-    const char *bytes;
-
-    if (in->is_broken || length == -1) {
-        return NULL;
-    }
-    if (length < 0) {
-        in->is_broken = 1;
-        return NULL;
-    }
-    bytes = take(in, (size_t)length);
-    if (bytes != NULL && memchr(bytes, '\0', (size_t)length) != NULL) {
-        in->is_broken = 1;
-        return NULL;
-    }
-    return bytes != NULL ? apr_pstrmemdup(in->pool, bytes, (apr_size_t)length) : NULL;
-}
-
-static int32_t take_count(reader *in)
-{
-    int32_t count = take_number(in);
+    int32_t count = (int32_t)fpd_bytes_take_number(in);
 
     if (count < 0 || count > PLAN_LIST_MAX) {
         in->is_broken = 1;
@@ -329,43 +279,43 @@ static int32_t take_count(reader *in)
     return count;
 }
 
-static void take_pairs(reader *in, apr_array_header_t *pairs)
+static void take_pairs(fpd_bytes *in, apr_array_header_t *pairs)
 {
     int32_t count = take_count(in);
 
     for (int32_t i = 0; i < count && !in->is_broken; i++) {
         fpd_plan_pair *pair = apr_array_push(pairs);
-        pair->key = take_string(in);
-        pair->value = take_string(in);
-        pair->is_admin = take_number(in);
+        pair->key = fpd_bytes_take_text(in);
+        pair->value = fpd_bytes_take_text(in);
+        pair->is_admin = (int32_t)fpd_bytes_take_number(in);
         in->is_broken |= pair->key == NULL || pair->value == NULL;
     }
 }
 
-static void take_strings(reader *in, apr_array_header_t *texts)
+static void take_strings(fpd_bytes *in, apr_array_header_t *texts)
 {
     int32_t count = take_count(in);
 
     for (int32_t i = 0; i < count && !in->is_broken; i++) {
-        const char *text = take_string(in);
+        const char *text = fpd_bytes_take_text(in);
         APR_ARRAY_PUSH(texts, const char *) = text;
         in->is_broken |= text == NULL;
     }
 }
 
-static void take_field(reader *in, fpd_plan_pool *plan, const field *about)
+static void take_field(fpd_bytes *in, fpd_plan_pool *plan, const field *about)
 {
     void *member = (char *)plan + about->offset;
     int32_t number;
 
     switch (about->type) {
     case FIELD_NUMBER:
-        number = take_number(in);
+        number = (int32_t)fpd_bytes_take_number(in);
         in->is_broken |= number < about->least || number > about->most;
         *(int32_t *)member = number;
         break;
     case FIELD_STRING:
-        *(const char **)member = take_string(in);
+        *(const char **)member = fpd_bytes_take_text(in);
         break;
     case FIELD_PAIRS:
         take_pairs(in, *(apr_array_header_t **)member);
@@ -377,7 +327,7 @@ static void take_field(reader *in, fpd_plan_pool *plan, const field *about)
 }
 
 /* Its last eight bytes are the checksum of what is before them; they leave the reader. */
-static int is_undamaged(reader *in)
+static int is_undamaged(fpd_bytes *in)
 {
     uint64_t sum;
 
@@ -392,7 +342,7 @@ static int is_undamaged(reader *in)
 apr_status_t fpd_plan_pool_decode(fpd_plan_pool **decoded, const char *data, size_t length,
                                   apr_pool_t *pool)
 {
-    reader in = {data, length, 0, pool};
+    fpd_bytes in = {.data = data, .left = length, .pool = pool};
     fpd_plan_pool *plan;
     const char *magic;
     uint32_t checksum;
@@ -400,8 +350,8 @@ apr_status_t fpd_plan_pool_decode(fpd_plan_pool **decoded, const char *data, siz
     if (length > PLAN_BYTES_MAX || !is_undamaged(&in)) {
         return APR_EGENERAL;
     }
-    magic = take(&in, PLAN_MAGIC_SIZE);
-    checksum = (uint32_t)take_number(&in);
+    magic = fpd_bytes_take(&in, PLAN_MAGIC_SIZE);
+    checksum = fpd_bytes_take_number(&in);
     if (magic == NULL || memcmp(magic, PLAN_MAGIC, PLAN_MAGIC_SIZE) != 0 ||
         checksum != table_checksum()) {
         return APR_EGENERAL;

@@ -14,13 +14,11 @@
 #include <unistd.h>
 
 #include "apr_strings.h"
+#include "base/bytes.h"
 #include "master/known.h"
 
 #define RESULT_MAX (256 * 1024 * 1024)
 #define COUNT_MAX  1000000
-
-/* Items are {uint32 length, bytes}; length NONE stands for NULL. */
-#define NONE UINT32_MAX
 
 /* ---- the child's side --------------------------------------------------------------------- */
 
@@ -53,7 +51,7 @@ static int put_item(int fd, const void *bytes, size_t length)
 
 static int put_text(int fd, const char *text)
 {
-    return text == NULL ? put_number(fd, NONE) : put_item(fd, text, strlen(text));
+    return text == NULL ? put_number(fd, FPD_BYTES_NULL) : put_item(fd, text, strlen(text));
 }
 
 static int put_messages(int fd, const apr_array_header_t *messages)
@@ -133,40 +131,9 @@ apr_status_t fpd_reload_begin(fpd_reload *reload, const fpd_conf_options *option
 
 /* ---- the master's side -------------------------------------------------------------------- */
 
-typedef struct reader {
-    const char *data;
-    size_t left;
-    int is_broken;
-    apr_pool_t *pool;
-} reader;
-
-static const char *take(reader *in, size_t length)
+static uint32_t take_count(fpd_bytes *in)
 {
-    const char *taken = in->data;
-
-    if (in->is_broken || length > in->left) {
-        in->is_broken = 1;
-        return NULL;
-    }
-    in->data += length;
-    in->left -= length;
-    return taken;
-}
-
-static uint32_t take_number(reader *in)
-{
-    uint32_t number = 0;
-    const char *bytes = take(in, sizeof(number));
-
-    if (bytes != NULL) {
-        memcpy(&number, bytes, sizeof(number));
-    }
-    return number;
-}
-
-static uint32_t take_count(reader *in)
-{
-    uint32_t count = take_number(in);
+    uint32_t count = fpd_bytes_take_number(in);
 
     if (count > COUNT_MAX) {
         in->is_broken = 1;
@@ -175,27 +142,15 @@ static uint32_t take_count(reader *in)
     return count;
 }
 
-static const char *take_text(reader *in)
-{
-    uint32_t length = take_number(in);
-    const char *bytes;
-
-    if (in->is_broken || length == NONE) {
-        return NULL;
-    }
-    bytes = take(in, length);
-    return bytes != NULL ? apr_pstrmemdup(in->pool, bytes, length) : NULL;
-}
-
-static void take_messages(reader *in, apr_array_header_t *messages)
+static void take_messages(fpd_bytes *in, apr_array_header_t *messages)
 {
     uint32_t count = take_count(in);
 
     for (uint32_t i = 0; i < count && !in->is_broken; i++) {
         fpd_conf_message *message = apr_array_push(messages);
         memset(message, 0, sizeof(*message));
-        message->severity = take_number(in);
-        message->text = take_text(in);
+        message->severity = fpd_bytes_take_number(in);
+        message->text = fpd_bytes_take_text(in);
         if (message->text == NULL || message->severity > FPD_CONF_ALERT) {
             in->is_broken = 1;
             apr_array_pop(messages);
@@ -203,28 +158,29 @@ static void take_messages(reader *in, apr_array_header_t *messages)
     }
 }
 
-static void take_global(reader *in, fpd_conf_global *global)
+static void take_global(fpd_bytes *in, fpd_conf_global *global)
 {
     const char *bytes;
 
-    if (take_number(in) != sizeof(*global) || (bytes = take(in, sizeof(*global))) == NULL) {
+    if (fpd_bytes_take_number(in) != sizeof(*global) ||
+        (bytes = fpd_bytes_take(in, sizeof(*global))) == NULL) {
         in->is_broken = 1;
         return;
     }
     memcpy(global, bytes, sizeof(*global));
     global->events_mechanism = "epoll";
-    global->pid = take_text(in);
-    global->error_log = take_text(in);
-    global->syslog_ident = take_text(in);
+    global->pid = fpd_bytes_take_text(in);
+    global->error_log = fpd_bytes_take_text(in);
+    global->syslog_ident = fpd_bytes_take_text(in);
 }
 
-static void take_pools(reader *in, apr_array_header_t *pools)
+static void take_pools(fpd_bytes *in, apr_array_header_t *pools)
 {
     uint32_t count = take_count(in);
 
     for (uint32_t i = 0; i < count && !in->is_broken; i++) {
-        uint32_t length = take_number(in);
-        const char *bytes = take(in, length);
+        uint32_t length = fpd_bytes_take_number(in);
+        const char *bytes = fpd_bytes_take(in, length);
         fpd_plan_pool *plan;
         if (bytes == NULL || fpd_plan_pool_decode(&plan, bytes, length, in->pool) != APR_SUCCESS) {
             in->is_broken = 1;
@@ -234,12 +190,12 @@ static void take_pools(reader *in, apr_array_header_t *pools)
     }
 }
 
-static apr_status_t read_result(reader *in, fpd_conf **result, apr_array_header_t *messages)
+static apr_status_t read_result(fpd_bytes *in, fpd_conf **result, apr_array_header_t *messages)
 {
     fpd_conf *conf = apr_pcalloc(in->pool, sizeof(*conf));
 
     take_messages(in, messages);
-    if (take_number(in) == 0) {
+    if (fpd_bytes_take_number(in) == 0) {
         return APR_EGENERAL; /* the configuration is bad, or the result is */
     }
     conf->pools = apr_array_make(in->pool, 8, sizeof(fpd_plan_pool *));
@@ -259,7 +215,7 @@ apr_status_t fpd_reload_end(fpd_reload *reload, fpd_conf **conf, apr_array_heade
                             apr_pool_t *pool)
 {
     struct stat about;
-    reader in = {NULL, 0, 0, pool};
+    fpd_bytes in = {.pool = pool};
     apr_status_t status = APR_EGENERAL;
     int fd = reload->fd;
 

@@ -118,25 +118,6 @@ PHP_FUNCTION(apache_request_headers)
     }
 }
 
-static const char *state_text(const fpd_slot_view *view)
-{
-    switch (view->stage) {
-    case FPD_STAGE_READING_HEADERS:
-        return "Reading headers";
-    case FPD_STAGE_INFO:
-        return "Getting request information";
-    case FPD_STAGE_RUNNING:
-        return "Running";
-    case FPD_STAGE_ENDING:
-        return "Ending";
-    case FPD_STAGE_FINISHING:
-        return "Finishing";
-    case FPD_STAGE_IDLE:
-        break;
-    }
-    return "Idle";
-}
-
 static void add_process(zval *processes, const fpd_slot_view *view)
 {
     int is_idle = view->stage == FPD_STAGE_IDLE;
@@ -145,7 +126,7 @@ static void add_process(zval *processes, const fpd_slot_view *view)
 
     array_init(&process);
     add_assoc_long(&process, "pid", view->pid);
-    add_assoc_string(&process, "state", state_text(view));
+    add_assoc_string(&process, "state", fpd_board_stage_text(view->stage));
     add_assoc_long(&process, "start-time", (zend_long)(view->started_at / 1000000));
     add_assoc_long(&process, "start-since", since);
     add_assoc_long(&process, "requests", (zend_long)view->requests);

@@ -115,25 +115,6 @@ static void list_pool_fields(field fields[POOL_FIELDS], const fpd_board_view *vi
     memcpy(fields, list, sizeof(list));
 }
 
-const char *fpd_status_format_state(const fpd_slot_view *view)
-{
-    switch (view->stage) {
-    case FPD_STAGE_READING_HEADERS:
-        return "Reading headers";
-    case FPD_STAGE_INFO:
-        return "Getting request information";
-    case FPD_STAGE_RUNNING:
-        return "Running";
-    case FPD_STAGE_ENDING:
-        return "Ending";
-    case FPD_STAGE_FINISHING:
-        return "Finishing";
-    case FPD_STAGE_IDLE:
-        break;
-    }
-    return "Idle";
-}
-
 static const char *or_dash(const char *text)
 {
     return text[0] != '\0' ? text : "-";
@@ -154,7 +135,7 @@ static void list_slot_fields(field fields[SLOT_FIELDS], const fpd_slot_view *vie
     {
         const field list[SLOT_FIELDS] = {
             {"pid", FIELD_NUMBER, NULL, (uint64_t)(view->pid > 0 ? view->pid : 0)},
-            {"state", FIELD_TEXT, fpd_status_format_state(view), 0},
+            {"state", FIELD_TEXT, fpd_board_stage_text(view->stage), 0},
             {"start time", FIELD_TIME, NULL, (uint64_t)started},
             {"start since", FIELD_NUMBER, NULL, since(times->wall / 1000000, started)},
             {"requests", FIELD_NUMBER, NULL, view->requests},

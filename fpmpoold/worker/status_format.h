@@ -42,9 +42,6 @@ const char *fpd_status_format_header_name(const char *content_type);
 /* Bytes to offer for this query. */
 size_t fpd_status_format_size(const fpd_board *board, const char *query);
 
-/* What the page calls the state of a slot: "Idle", "Reading headers", ... */
-const char *fpd_status_format_state(const fpd_slot_view *view);
-
 /* "static", "dynamic" or "ondemand". */
 const char *fpd_status_format_manager(const fpd_plan_pool *plan);
 
