@@ -44,6 +44,7 @@ typedef struct client {
     size_t request_length;
     size_t sent;
     size_t stop_at; /* send no further before `resume` */
+    int ends_late;  /* only the end of STDIN comes after the pause: the answer may come before it */
     double resume;
     double deadline;
     unsigned long ids[2];
@@ -141,6 +142,8 @@ static void start_request(storm *all, client *who)
     if (who->doing == HABIT_SLOW_HEAD || who->doing == HABIT_VANISH) {
         who->stop_at = 1 + (size_t)rand() % (who->request_length - 1);
     }
+    who->ends_late = who->stop_at < who->request_length &&
+                     who->stop_at + WIRE_HEADER_SIZE >= who->request_length;
     who->resume = all->now + (rand() % 20) / 1000.0;
     who->deadline = all->now + HANG_LIMIT;
     wire_decoder_init(&who->decoder, WIRE_CLIENT, 65535);
@@ -268,7 +271,7 @@ static void receive(storm *all, client *who)
         }
     }
     if (who->answered == who->id_count) {
-        if (who->sent < who->request_length) {
+        if (who->ends_late || who->sent < who->request_length) {
             disconnect(who); /* answered before STDIN ended: such a connection is not kept */
         } else if (who->is_kept && all->now < all->end && rand() % 8 != 0) {
             start_request(all, who);
