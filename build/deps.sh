@@ -17,9 +17,11 @@ if [ "$purpose" != build ]; then
 fi
 if [ "$purpose" = test ]; then
     # check: unit tests; clang: fuzz targets and a second opinion; php8.2-fpm, nginx: peers;
-    # wrk: load; valgrind, strace: memory and system calls; git: what belongs to the tree
+    # wrk: load; valgrind, strace: memory and system calls; git: what belongs to the tree;
+    # mariadb-server-core: the programs without the service, for WordPress; libfcgi-bin: cgi-fcgi;
+    # passwd: a user for the time of a test
     packages="$packages check libsubunit-dev clang libclang-rt-14-dev clang-format valgrind strace wrk
-        nginx-light perl git curl procps binutils php-common"
+        nginx-light perl git curl procps binutils php-common mariadb-server-core php8.2-mysql libfcgi-bin passwd"
 fi
 
 missing=
@@ -55,5 +57,7 @@ if [ -n "$missing" ]; then
     install_missing
 fi
 if [ "$purpose" = test ]; then
-    sh "$(dirname "$0")/../t/lib/fetch-dokuwiki.sh"
+    for application in dokuwiki wordpress; do
+        sh "$(dirname "$0")/../t/lib/fetch-application.sh" "$application"
+    done
 fi

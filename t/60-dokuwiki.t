@@ -1,65 +1,37 @@
 # Debian's dokuwiki behind httpd and a pool, used as a browser would: start page with its assets,
-# log in, edit and save, upload an image and fetch it back, old revisions, recent changes. Under
-# event (plain URLs) and prefork (page names as PATH_INFO).
+# log in, edit and save, upload an image and fetch it back, old revisions, recent changes. Through
+# every front of FPMPool::Application, with plain URLs and with page names as PATH_INFO.
 #
-# FPMPOOL_DOKUWIKI_FRONT=proxy_fcgi runs it through mod_proxy_fcgi and Debian's php-fpm instead,
-# which tests the test.
+# FPMPOOL_TEST_DAEMON=/usr/sbin/php-fpm8.2 runs it on Debian's php-fpm, which tests the test.
 
 use strict;
 use warnings;
-use Compress::Zlib ();
 use File::Basename qw(dirname);
 use lib dirname(__FILE__) . '/lib';
-use FPMPool::Browser;
+use FPMPool::Application;
 use FPMPool::Test;
 
 require_program('/usr/sbin/apache2', 'apache2-bin');
-require_program('dpkg-deb', 'dpkg');
-my $front = $ENV{FPMPOOL_DOKUWIKI_FRONT} || 'fpmpool';
 
-my $packages = packages_folder();
+my $packages = packages_folder('dokuwiki');
 my @text = ("====== First ======\nHallo **Welt** äöü € & <b>\n\n  * one\n  * two\n", "====== Second ======\n"
         . join('', map { "Line $_ of a longer page with some words.\n\n" } 1 .. 2000) . "the end\n");
 my %password = (admin => 'Adm1n secret & "quoted"', editor => 'edit0r');
 
-for my $run ([ event => 0 ], [ prefork => 2 ]) {
-    my ($mpm, $rewrite) = @$run;
-    subtest "$mpm, userewrite $rewrite" => sub { visit($mpm, $rewrite) };
+my $count = 0;
+for my $front (fronts()) {
+    my $rewrite = $count++ % 2 ? 2 : 0;
+    subtest "$front->{name}, userewrite $rewrite" => sub { visit($front, $rewrite, "wiki-$count") };
 }
 done_testing();
-
-# The folder with the packages (FPMPOOL_DOKUWIKI_DEB names dokuwiki's own, the others lie beside it).
-sub packages_folder {
-    return dirname($ENV{FPMPOOL_DOKUWIKI_DEB}) if $ENV{FPMPOOL_DOKUWIKI_DEB};
-    my $folder = build_path('cache');
-    my $script = dirname(__FILE__) . '/lib/fetch-dokuwiki.sh';
-    if (system($script, $folder) != 0) {
-        plan(skip_all => 'FPMPOOL_OFFLINE is set and dokuwiki is not in the cache') if $ENV{FPMPOOL_OFFLINE};
-        die "cannot fetch dokuwiki; run $script, or set FPMPOOL_OFFLINE=1 to skip this test\n";
-    }
-    return $folder;
-}
 
 # Unpacks the packages into a folder of this test and moves every absolute path in them there.
 # Returns the document root.
 sub install_dokuwiki {
     my ($name, $rewrite) = @_;
     my $place = site($name);
-    for my $deb (glob "$packages/*.deb") {
-        next unless $deb =~ m{/(?:dokuwiki|libjs-jquery|libphp-simplepie|php-geshi|php-phpseclib|php-random-compat)[-_]};
-        system('dpkg-deb', '-x', $deb, $place) == 0 or die "dpkg-deb -x $deb failed\n";
-    }
-    my $trees = join ' ', map { "$place/$_" } qw(usr/share/dokuwiki etc/dokuwiki var/lib/dokuwiki);
-    for my $path (split /\0/, `find $trees -type l -print0`) {
-        my $target = readlink $path;
-        next unless $target =~ m{\A/};
-        unlink $path;
-        symlink "$place$target", $path or die "$path: $!";
-    }
-    for my $path (split /\0/, `find $trees -type f -name '*.php' -print0`) {
-        my $text = read_file($path);
-        write_file($path, $text) if $text =~ s{(['"])/(?=(?:usr/share|etc/dokuwiki|var/lib/dokuwiki)\b)}{$1$place/}g;
-    }
+    unpack_packages($packages, $place, qw(dokuwiki libjs-jquery libjs-jquery-cookie libjs-jquery-ui libphp-simplepie php-geshi php-phpseclib php-random-compat));
+    move_paths($place, '(?:usr/share|etc/dokuwiki|var/lib/dokuwiki)\b', qw(usr/share/dokuwiki etc/dokuwiki var/lib/dokuwiki));
     write_file("$place/etc/dokuwiki/local.php", <<"PHP");
 <?php
 \$conf['title'] = 'Test wiki <>&';
@@ -76,34 +48,20 @@ PHP
         "$_:" . crypt($password{$_}, '$6$' . "salt$_\$") . ":\u$_ Person:$_\@example.org:$group\n"
     } sort keys %password);
     system('chown', '-R', pool_user() . ':', "$place/var/lib/dokuwiki", "$place/etc/dokuwiki") == 0 or die if is_root();
-    # Installed an hour ago: what is as new as the caches made from it is not cached.
-    system('find', $place, '-type', 'f', '-exec', 'touch', '-d', '1 hour ago', '{}', '+') == 0 or die;
+    age_files($place);
     return "$place/usr/share/dokuwiki";
 }
 
-# A real image: true colour, noise, so that it does not shrink below a few hundred KiB.
-sub png_image {
-    my ($width, $height) = @_;
-    srand 7;
-    my $rows = join '', map { "\0" . join '', map { chr int rand 256 } 1 .. 3 * $width } 1 .. $height;
-    my $chunk = sub { pack('N', length $_[1]) . "$_[0]$_[1]" . pack('N', Compress::Zlib::crc32("$_[0]$_[1]")) };
-    return "\x89PNG\r\n\x1a\n" . $chunk->(IHDR => pack 'NNCCCCC', $width, $height, 8, 2, 0, 0, 0)
-        . $chunk->(IDAT => Compress::Zlib::compress($rows)) . $chunk->(IEND => '');
-}
-
 sub visit {
-    my ($mpm, $rewrite) = @_;
-    my $docroot = install_dokuwiki("wiki-$mpm", $rewrite);
+    my ($front, $rewrite, $name) = @_;
+    my $docroot = install_dokuwiki($name, $rewrite);
     my $place   = $docroot =~ s{/usr/share/dokuwiki\z}{}r;
-    my $start   = $front eq 'proxy_fcgi' ? \&start_php_fpm : \&start_daemon;
-    my $daemon  = $start->(conf => {
+    my $daemon  = start_daemon(conf => {
         wiki => { 'pm.max_children' => 3, 'php_admin_value[memory_limit]' => '128M', 'php_value[session.save_path]' => "$place/var/lib/dokuwiki/data/tmp" },
     });
-    my $httpd = start_httpd(
-        mpm => $mpm, docroot => $docroot, modules => $front eq 'proxy_fcgi' ? [qw(proxy proxy_fcgi)] : [],
-        conf => php_routes($front, $daemon, 'wiki') . "<Directory \"$place/var/lib/dokuwiki/lib\">\n    Require all granted\n</Directory>\n",
-    );
-    my $browser = FPMPool::Browser->new(base => $httpd->url);
+    my $server = start_front($front, docroot => $docroot, daemon => $daemon, pool => 'wiki',
+        conf => "<Directory \"$place/var/lib/dokuwiki/lib\">\n    Require all granted\n</Directory>\n");
+    my $browser = browser($front, $server);
     my $page = sub {
         my ($id, $query) = @_;
         return $rewrite == 2 ? "/doku.php/$id" . ($query ? "?$query" : '') : "/doku.php?id=$id" . ($query ? "&$query" : '');
@@ -112,26 +70,15 @@ sub visit {
     start_page($browser);
     log_in($browser, $page);
     edit_pages($browser, $page);
-    upload_image($browser, $page);
+    upload_image($browser, $page, $front);
     look_back($browser, $page);
     log_out($browser, $page);
 
-    cmp_ok($browser->connections, '<', 10, 'the connection to httpd was kept');
+    cmp_ok($browser->connections, '<', 10, 'the connection to the server was kept') unless $front->{http2};
     my @log = grep { -s } glob "$place/var/lib/dokuwiki/data/log/*/*.log";
     is(join("\n", map { "$_: " . read_file($_) } @log), '', 'no error in the log of dokuwiki itself');
-    $httpd->stop;
+    $server->stop;
     $daemon->stop;
-    return;
-}
-
-# Does the page match? Names where to look when it does not, instead of printing the page.
-sub shows {
-    my ($answer, $pattern, $name) = @_;
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-    my ($title) = $answer->{body} =~ m{<title>(.*?)</title>}s;
-    my @said = $answer->{body} =~ m{<div class="(?:error|info|notify)">(.*?)</div>}gs;
-    ok($answer->{body} =~ $pattern, $name)
-        or diag("status $answer->{status}, title '" . ($title // '') . "', messages: @said; wanted $pattern");
     return;
 }
 
@@ -198,7 +145,7 @@ sub edit_pages {
 }
 
 sub upload_image {
-    my ($browser, $page) = @_;
+    my ($browser, $page, $front) = @_;
     my $image = png_image(320, 240);
     $browser->get($page->('start', 'do=media&ns=test&tab_files=upload'));
     my $form = $browser->form(qr/dw__upload/);
@@ -210,7 +157,7 @@ sub upload_image {
         is($answer->{status}, 200, "image fetched, round $round");
         is($answer->{headers}{'content-type'}, 'image/png', '... its type');
         ok($answer->{body} eq $image, '... byte for byte');
-        is($answer->{headers}{'content-length'}, length $image, '... with its length') if $front eq 'fpmpool';
+        is($answer->{headers}{'content-length'}, length $image, '... with its length') if $front->{route} eq 'fpmpool';
     }
     my $part = $browser->fetch(GET => '/lib/exe/fetch.php?media=test:noise.png', headers => [ Range => 'bytes=100-299' ]);
     is($part->{status}, 206, 'a range of it');

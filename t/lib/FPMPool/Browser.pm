@@ -8,12 +8,14 @@ use strict;
 use warnings;
 use Carp ();
 use FPMPool::HTTP;
+use FPMPool::HTTP2;
 
-# base => "http://127.0.0.1:PORT"
+# base => "http://127.0.0.1:PORT"; http2 => 1: HTTP/2 with prior knowledge, a connection for each request
 sub new {
     my ($class, %option) = @_;
     my ($host, $port) = $option{base} =~ m{\Ahttp://([^:/]+):(\d+)} or Carp::croak("bad base $option{base}");
-    return bless { host => $host, port => $port, cookies => {}, at => '/', opened => 0 }, $class;
+    return bless { host => $host, port => $port, cookies => {}, at => '/', opened => 0,
+        client => $option{http2} ? 'FPMPool::HTTP2' : 'FPMPool::HTTP' }, $class;
 }
 
 # Connections opened so far.
@@ -46,9 +48,10 @@ sub fetch {
     my $answer;
     if ($self->{http}) {
         $answer = eval { $self->{http}->exchange($method, $target, %option, headers => \@headers) };
+        die $@ if $@ && $@ !~ /\Awrite: /;    # anything else is no connection that was closed before
     }
     if (!$answer) {
-        $self->{http} = FPMPool::HTTP->connect(host => $self->{host}, port => $self->{port});
+        $self->{http} = $self->{client}->connect(host => $self->{host}, port => $self->{port});
         $self->{opened}++;
         $answer = $self->{http}->exchange($method, $target, %option, headers => \@headers)
             or Carp::croak("no answer to $method $target");
@@ -58,8 +61,8 @@ sub fetch {
     while (my ($name, $value) = splice @list, 0, 2) {
         next unless lc $name eq 'set-cookie';
         my ($key, $content) = $value =~ /\A([^=]+)=([^;]*)/ or next;
-        if ($content eq 'deleted' || $content eq '') { delete $self->{cookies}{$key} }
-        else                                         { $self->{cookies}{$key} = $content }
+        if ($content eq 'deleted' || $content eq '' || $value =~ /;\s*Max-Age=0\b/i) { delete $self->{cookies}{$key} }
+        else                                                                          { $self->{cookies}{$key} = $content }
     }
     return $answer;
 }
@@ -110,7 +113,12 @@ sub form {
         next unless $head =~ $pattern;
         my $form = attributes($head);
         my @fields;
-        while ($part =~ m{<(?:input\b([^>]*?)/?>|textarea\b([^>]*)>\r?\n?(.*?)</textarea>)}gs) {
+        while ($part =~ m{<(?:input\b([^>]*?)/?>|textarea\b([^>]*)>\r?\n?(.*?)</textarea>|select\b([^>]*)>(.*?)</select>)}gs) {
+            if (defined $4) {
+                my ($select, $choice) = (attributes($4), chosen($5));
+                push @fields, $select->{name}, $choice if defined $select->{name} && defined $choice;
+                next;
+            }
             my $field = attributes(defined $1 ? $1 : $2);
             my $value = defined $3 ? decode_entities($3) : $field->{value};
             my $type = defined $2 ? 'textarea' : lc($field->{type} || 'text');
@@ -124,6 +132,18 @@ sub form {
     Carp::croak("no form like $pattern on $self->{at}:\n" . substr $self->{page}{body}, 0, 4000);
 }
 
+# The value of the option that is selected: the first one unless another says so. undef without options.
+sub chosen {
+    my ($text) = @_;
+    my @option;
+    while ($text =~ m{<option\b([^>]*)>([^<]*)}g) {
+        my ($option, $label) = (attributes($1), $2);
+        push @option, [ $option->{value} // decode_entities($label), exists $option->{selected} ];
+    }
+    my ($found) = grep { $_->[1] } @option;
+    return ($found || $option[0] || [])->[0];
+}
+
 sub escape {
     my ($text) = @_;
     $text =~ s/([^A-Za-z0-9._~-])/sprintf '%%%02X', ord $1/ge;
@@ -131,8 +151,9 @@ sub escape {
 }
 
 # Sends a form with some fields changed or added. files: {field => {name, type, content}}.
+# Option no_length: a form with files goes in pieces, without a Content-Length.
 sub submit {
-    my ($self, $form, $change, $files) = @_;
+    my ($self, $form, $change, $files, %option) = @_;
     my (@pairs, %done);
     my @fields = @{ $form->{fields} };
     while (my ($name, $value) = splice @fields, 0, 2) {
@@ -149,7 +170,8 @@ sub submit {
             $body .= qq{--$boundary\r\nContent-Disposition: form-data; name="$name"; filename="$file->{name}"\r\n}
                 . "Content-Type: $file->{type}\r\n\r\n$file->{content}\r\n";
         }
-        return $self->load(POST => $action, body => "$body--$boundary--\r\n",
+        $body .= "--$boundary--\r\n";
+        return $self->load(POST => $action, body => $option{no_length} ? [ unpack '(a30000)*', $body ] : $body,
             headers => [ 'Content-Type' => "multipart/form-data; boundary=$boundary" ]);
     }
     my $text = join '&', map { escape($_->[0]) . '=' . escape($_->[1]) } @pairs;

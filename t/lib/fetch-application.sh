@@ -1,12 +1,16 @@
 #!/bin/sh
-# fetch-dokuwiki.sh [FOLDER]: downloads Debian's dokuwiki and the libraries it loads into FOLDER
-# (default: build/cache), without installing anything. What is there already is kept.
-# Called by build/deps.sh and by t/60-dokuwiki.t.
+# fetch-application.sh dokuwiki|wordpress [FOLDER]: downloads Debian's package and the libraries it
+# loads into FOLDER (default: build/cache), without installing anything. What is there already is
+# kept. Called by build/deps.sh and by the applications' tests.
 set -eu
 
-folder=${1:-$(cd "$(dirname "$0")/../.." && pwd)/build/cache}
-packages="dokuwiki libjs-jquery libjs-jquery-cookie libjs-jquery-ui libphp-simplepie php-geshi
-    php-phpseclib php-random-compat"
+case ${1:-} in
+dokuwiki) packages="dokuwiki libjs-jquery libjs-jquery-cookie libjs-jquery-ui libphp-simplepie php-geshi
+    php-phpseclib php-random-compat" ;;
+wordpress) packages="wordpress wordpress-theme-twentytwentythree libjs-cropper libjs-underscore php-getid3" ;;
+*) echo "usage: fetch-application.sh dokuwiki|wordpress [FOLDER]" >&2; exit 64 ;;
+esac
+folder=${2:-$(cd "$(dirname "$0")/../.." && pwd)/build/cache}
 
 mkdir -p "$folder"
 missing=
@@ -28,7 +32,7 @@ options=-q
 # shellcheck disable=SC2086
 if ! apt-get $options download $missing; then
     [ "$(id -u)" = 0 ] || {
-        echo "fetch-dokuwiki.sh: cannot download$missing; as root run: apt-get update" >&2
+        echo "fetch-application.sh: cannot download$missing; as root run: apt-get update" >&2
         exit 1
     }
     apt-get -q update
