@@ -48,7 +48,11 @@ define('WP_CONTENT_DIR', '$place/usr/share/wordpress/wp-content');
 define('WP_HTTP_BLOCK_EXTERNAL', true);
 define('DISABLE_WP_CRON', true);
 define('DISALLOW_FILE_MODS', true);
+// Debian's installation form reads these two and defines neither
+\$upload_path = \$upload_url_path = '';
 PHP
+    # The settings page would ask for languages and warn that nobody answers.
+    write_file("$place/usr/share/wordpress/wp-content/mu-plugins/languages.php", "<?php add_filter('translations_api', fn() => ['translations' => []]);\n");
     write_file("$place/sendmail", "#!/bin/sh\nexec cat >>$place/mail/sent\n", 0755);
     my @own = ("$place/usr/share/wordpress/wp-content/uploads", "$place/mail");
     mkdir $_, 0755 or die "$_: $!" for @own;
@@ -148,8 +152,8 @@ sub permalinks {
         { selection => 'custom', permalink_structure => $structure, submit => 'Save Changes' });
     shows($answer, qr/Permalink structure updated/, 'permalinks are set');
     my $rules = -e "$docroot/.htaccess" ? read_file("$docroot/.htaccess") : '';
-    if ($front->{route} eq 'nginx') { unlike($rules, qr/RewriteRule/, 'nginx has its own rules') }
-    else                            { like($rules, qr{RewriteRule \. /index\.php \[L\]}, 'WordPress wrote httpd\'s rules') }
+    if ($front->{route} eq 'nginx') { unlike($rules, qr/^RewriteRule/m, 'nginx has its own rules') }
+    else                            { like($rules, qr{^RewriteRule \. /index\.php \[L\]$}m, 'WordPress wrote httpd\'s rules') }
     return;
 }
 

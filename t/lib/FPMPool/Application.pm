@@ -35,11 +35,22 @@ sub start_front {
     plan(skip_all => 'needs a curl with HTTP/2') if $front->{http2} && !FPMPool::HTTP2::is_available();
     return start_nginx(docroot => $option{docroot}, conf => nginx_block($option{daemon}->listen_address($option{pool})) . ($option{nginx} // ''))
         if $front->{route} eq 'nginx';
+    # mod_proxy_fcgi gives a long body without a length no length either, and PHP then reads nothing of it
+    my $with_length = $front->{route} eq 'proxy_fcgi' ? "SetEnv proxy-sendcl 1\n" : '';
     return start_httpd(
         mpm => $front->{mpm}, docroot => $option{docroot},
         modules => [ $front->{route} eq 'proxy_fcgi' ? qw(proxy proxy_fcgi) : (), $front->{http2} ? 'http2' : () ],
-        conf => php_routes($front->{route}, $option{daemon}, $option{pool}) . ($front->{http2} ? "Protocols h2c http/1.1\n" : '') . ($option{conf} // ''),
+        conf => routes($front, $option{daemon}, $option{pool}) . ($front->{http2} ? "Protocols h2c http/1.1\n" : '') . $with_length . ($option{conf} // ''),
     );
+}
+
+# httpd's directives; the module is told when the daemon is php-fpm (FPMPOOL_TEST_DAEMON).
+sub routes {
+    my ($front, $daemon, $pool) = @_;
+    my $text = php_routes($front->{route}, $daemon, $pool);
+    $text =~ s{^FpmPoolSocketDir .*$}{"<FpmPoolDefine $pool>\n    FpmPoolServer unix:" . $daemon->listen_address($pool) . " type=fpm\n</FpmPoolDefine>"}me
+        unless $daemon->is_ours;
+    return $text;
 }
 
 # Buffers are large enough that nginx has no reason to tell of temporary files. Debian's fastcgi_params
