@@ -150,6 +150,17 @@ on_both 'upload' => sub {
     is($large, ' no', 'larger than upload_max_filesize: refused');
 };
 
+# Any front end's request without CONTENT_LENGTH: mod_proxy_fcgi sends long chunked uploads like that.
+subtest 'a body without length, from whoever' => sub {
+    my $body = join '', map { chr($_ % 256) } 1 .. 500_000;
+    my %stream = (method => 'POST', body => $body, type => 'x/y', params => { CONTENT_LENGTH => undef });
+    my $client = php_connect($ours);
+    for my $round (1 .. 3) {
+        is($client->request(script => "$root/slurp.php", %stream)->{body}, '500000 ' . md5_hex($body), "kept connection, round $round");
+    }
+    is($client->request(script => "$root/slurp.php", method => 'GET', params => { CONTENT_LENGTH => undef })->{body}, '0 ' . md5_hex(''), 'and none is none');
+};
+
 subtest 'a body without length (FPMPOOL_BODY=stream)' => sub {
     my $body = join '', map { chr($_ % 256) } 1 .. 500_000;
     my %stream = (method => 'POST', body => $body, type => 'x/y', params => { CONTENT_LENGTH => undef, FPMPOOL_BODY => 'stream' });

@@ -105,14 +105,20 @@ group 'bodies' => sub {
 
 group 'lengths of bodies' => sub {
     # the client closes its side, or php-fpm would wait for what was announced (4.1)
-    for my $length ('2', '0', '', '4abc', 'abc', '+3', ' 3', '003', '0x5', '3.9', '18446744073709551619') {
+    for my $length ('2', '0', '4abc', 'abc', '+3', ' 3', '003', '0x5', '3.9', '18446744073709551619') {
         for my $script (qw(read.php post.php)) {
             same("CONTENT_LENGTH '$length', 6 bytes came, $script", script => $script, body => 'abcdef', type => 'x/y', params => { CONTENT_LENGTH => $length }, half_close => 1);
         }
         same("CONTENT_LENGTH '$length' of a form", script => 'post.php', body => 'ab=def', params => { CONTENT_LENGTH => $length }, half_close => 1);
     }
-    same('no CONTENT_LENGTH: no body', script => 'read.php', body => 'abcdef', type => 'x/y', params => { CONTENT_LENGTH => undef }, half_close => 1);
-    same('no CONTENT_LENGTH of a form', script => 'post.php', body => 'ab=def', params => { CONTENT_LENGTH => undef }, half_close => 1);
+    for my $none (undef, '') {
+        my $name = defined $none ? 'an empty CONTENT_LENGTH' : 'no CONTENT_LENGTH';
+        my %unknown = (body => 'ab=def', params => { CONTENT_LENGTH => $none });
+        differs($name, 'a body of unknown length is read to the end of its stream', qr/^6 /m, qr/^0 /m, script => 'read.php', %unknown, type => 'x/y');
+        differs("$name of a form", 'a body of unknown length is read to the end of its stream', qr/\["ab"\]=>\s+string\(3\) "def"/, qr/\A(?!.*def)/s, script => 'post.php', %unknown);
+        same("$name and no body", script => 'post.php', method => 'POST', params => { CONTENT_LENGTH => $none });
+        same("$name, GET", script => 'read.php', params => { CONTENT_LENGTH => $none });
+    }
     same('longer than what came', script => 'read.php', body => 'abcdef', type => 'x/y', params => { CONTENT_LENGTH => 10 }, half_close => 1);
     same('a form longer than what came', script => 'post.php', body => 'ab=def', params => { CONTENT_LENGTH => 10 }, half_close => 1);
     for my $length (-1, -5) {

@@ -289,6 +289,7 @@ void fpd_sapi_prepare(fpd_sapi_request *request)
     request->query = fpd_params_get(request->params, "QUERY_STRING");
     length = fpd_params_get(request->params, "CONTENT_LENGTH");
     request->content_length = length != NULL ? atoll(length) : 0;
+    request->is_body_streamed |= length == NULL || length[0] == '\0';
 }
 
 static void fill_request_info(fpd_sapi_request *request)

@@ -39,7 +39,7 @@ typedef struct fpd_sapi_request {
     const fpd_sapi_io *io;
     void *io_context;
     int is_own_module;    /* FPMPOOL_PEER */
-    int is_body_streamed; /* FPMPOOL_BODY=stream: the body ends with the stream */
+    int is_body_streamed; /* no length is known: the body ends with its stream */
     char *headers_kept;   /* FPD_SAPI_HEADERS_KEPT bytes for a copy of the header block, or NULL */
 
     /* fpd_sapi_prepare fills */

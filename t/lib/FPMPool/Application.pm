@@ -35,8 +35,8 @@ sub start_front {
     plan(skip_all => 'needs a curl with HTTP/2') if $front->{http2} && !FPMPool::HTTP2::is_available();
     return start_nginx(docroot => $option{docroot}, conf => nginx_block($option{daemon}->listen_address($option{pool})) . ($option{nginx} // ''))
         if $front->{route} eq 'nginx';
-    # mod_proxy_fcgi gives a long body without a length no length either, and PHP then reads nothing of it
-    my $with_length = $front->{route} eq 'proxy_fcgi' ? "SetEnv proxy-sendcl 1\n" : '';
+    # mod_proxy_fcgi gives a long body without a length no length either; of that php-fpm reads nothing
+    my $with_length = $front->{route} eq 'proxy_fcgi' && !$option{daemon}->is_ours ? "SetEnv proxy-sendcl 1\n" : '';
     return start_httpd(
         mpm => $front->{mpm}, docroot => $option{docroot},
         modules => [ $front->{route} eq 'proxy_fcgi' ? qw(proxy proxy_fcgi) : (), $front->{http2} ? 'http2' : () ],
