@@ -1,12 +1,13 @@
 /* log.c - formats a message and hands it to this process's one sink.
  *
- * Runs in every process of the daemon. It must not allocate, block on a slow reader (datagram sink)
- * or change errno. The sink is file-scope state on purpose: one process, one log (design section
- * 7).
+ * Runs in every process of the daemon. It must not allocate, change errno, or let a daemon's
+ * process wait for a slow reader. The sink is file-scope state on purpose: one process, one log
+ * (design section 7).
  */
 #include "base/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,6 +16,9 @@
 #include <unistd.h>
 
 #include "apr_errno.h"
+#include "base/log_file.h"
+
+#define PATIENCE 200 /* milliseconds that a reader may be late before lines are lost */
 
 typedef enum sink_kind { SINK_DESCRIPTOR, SINK_DATAGRAMS, SINK_SYSLOG } sink_kind;
 
@@ -24,7 +28,10 @@ static struct {
     int also_fd;
     fpd_log_level level;
     unsigned dropped; /* datagrams that found no room since the last one that did */
-} sink = {SINK_DESCRIPTOR, STDERR_FILENO, -1, FPD_LOG_NOTICE, 0};
+    int is_impatient; /* lines are rather lost than waited for */
+    fpd_log_file file;
+    fpd_log_file also_file;
+} sink = {.kind = SINK_DESCRIPTOR, .fd = STDERR_FILENO, .also_fd = -1, .level = FPD_LOG_NOTICE};
 
 void fpd_log_set_level(fpd_log_level level)
 {
@@ -41,6 +48,11 @@ void fpd_log_to_descriptor(int fd, int also_fd)
     sink.kind = SINK_DESCRIPTOR;
     sink.fd = fd;
     sink.also_fd = also_fd;
+}
+
+void fpd_log_never_wait(void)
+{
+    sink.is_impatient = 1;
 }
 
 void fpd_log_to_datagrams(int fd)
@@ -72,22 +84,6 @@ const char *fpd_log_level_name(fpd_log_level level)
         return "ALERT";
     }
     return "UNKNOWN";
-}
-
-/* A log that cannot be written has nobody left to tell: the result is dropped on purpose. */
-static void write_fully(int fd, const char *text, size_t length)
-{
-    while (length > 0) {
-        ssize_t written = write(fd, text, length);
-        if (written < 0 && errno == EINTR) {
-            continue;
-        }
-        if (written <= 0) {
-            return;
-        }
-        text += written;
-        length -= (size_t)written;
-    }
 }
 
 /* Copies text without control characters (a tenant's message must not forge a second line). Returns
@@ -129,6 +125,54 @@ static size_t stamp(char *to, size_t size, fpd_log_level level)
     return used;
 }
 
+/* A command waits for whoever reads what it prints. The daemon does so for a moment, once. */
+static int has_room(const fpd_log_file *file, int fd)
+{
+    struct pollfd waited = {.fd = fd, .events = POLLOUT};
+    int ready;
+
+    do {
+        ready = poll(&waited, 1, !sink.is_impatient ? -1 : file->lost == 0 ? PATIENCE : 0);
+    } while (ready < 0 && errno == EINTR);
+    return ready > 0;
+}
+
+static int put_line(fpd_log_file *file, int fd, const char *line, size_t length)
+{
+    int error = EAGAIN;
+
+    do {
+        if (!has_room(file, fd)) {
+            file->error = file->lost++ == 0 ? EAGAIN : file->error;
+            return EAGAIN;
+        }
+        error = fpd_log_file_write(file, fd, line, length);
+    } while (error == EAGAIN && !sink.is_impatient);
+    return error;
+}
+
+/* The first line after some that were lost says so. A log that takes none has nobody left to tell.
+ */
+static void write_to(fpd_log_file *file, int fd, const char *line, size_t length)
+{
+    char note[512];
+    char reason[128];
+    size_t used;
+
+    if (file->lost > 0) {
+        apr_strerror(file->error, reason, sizeof(reason));
+        used = stamp(note, 128, FPD_LOG_WARNING);
+        used += (size_t)snprintf(note + used, sizeof(note) - used,
+                                 "lines lost from this log: %u (%s); %s\n", file->lost, reason,
+                                 fpd_log_file_advice(file->error));
+        if (put_line(file, fd, note, used) != 0) {
+            return; /* which has counted our line */
+        }
+        file->lost = 0;
+    }
+    (void)put_line(file, fd, line, length);
+}
+
 static void write_line(fpd_log_level level, const char *text, size_t length)
 {
     char line[FPD_LOG_MAX * 2];
@@ -136,9 +180,9 @@ static void write_line(fpd_log_level level, const char *text, size_t length)
 
     used += escape(line + used, sizeof(line) - used - 1, text, length);
     line[used++] = '\n';
-    write_fully(sink.fd, line, used);
+    write_to(&sink.file, sink.fd, line, used);
     if (sink.also_fd >= 0 && level >= FPD_LOG_NOTICE) {
-        write_fully(sink.also_fd, line, used);
+        write_to(&sink.also_file, sink.also_fd, line, used);
     }
 }
 
@@ -249,6 +293,6 @@ void fpd_log_raw(const char *text, size_t length)
     }
     used = escape(line, sizeof(line) - 1, text, length);
     line[used++] = '\n';
-    write_fully(sink.fd, line, used);
+    write_to(&sink.file, sink.fd, line, used);
     errno = saved;
 }

@@ -29,6 +29,11 @@ fpd_log_level fpd_log_get_level(void);
  * -1. The caller owns both descriptors. Default sink: descriptor 2. */
 void fpd_log_to_descriptor(int fd, int also_fd);
 
+/* From now on a descriptor sink that takes nothing (a full disk, a pipe that nobody reads) holds
+ * this process up for a moment at most; lines are lost then, and the next that is written says how
+ * many and why. Until then a line is waited for, as a command's output should be. */
+void fpd_log_never_wait(void);
+
 /* Sink of pool processes and workers: each message one datagram {level byte, text}, sent without
  * blocking and dropped (counted) when the master does not read. fd is owned by the caller. */
 void fpd_log_to_datagrams(int fd);

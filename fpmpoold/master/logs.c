@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/log_file.h"
 #include "base/loop.h"
 
 #define LINES_PER_SECOND 2000
@@ -19,7 +20,7 @@
 
 static int open_pool_log(const fpd_plan_pool *plan, const char *what, const char *path)
 {
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    int fd = fpd_log_file_open(path, O_NOFOLLOW);
 
     if (fd < 0) {
         fpd_log_errno(FPD_LOG_ERROR, errno, "[pool %s] unable to re-opened %s log file '%s'",
@@ -53,7 +54,7 @@ static apr_status_t open_error_log(fpd_logs *logs)
 {
     apr_status_t status;
 
-    logs->error_fd = open(logs->error_log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    logs->error_fd = fpd_log_file_open(logs->error_log, 0);
     if (logs->error_fd >= 0) {
         return APR_SUCCESS;
     }
@@ -68,8 +69,10 @@ apr_status_t fpd_logs_open(fpd_logs *logs, const fpd_conf_global *global, int is
     logs->error_fd = -1;
     logs->error_log = NULL;
     fpd_log_set_level((fpd_log_level)fpd_conf_log_level(global));
+    fpd_log_never_wait();
     if (is_foreground && (force_stderr || isatty(STDERR_FILENO))) {
-        fpd_log_to_descriptor(STDERR_FILENO, -1);
+        int own = fpd_log_file_open_again(STDERR_FILENO);
+        fpd_log_to_descriptor(own >= 0 ? own : STDERR_FILENO, -1);
         return APR_SUCCESS;
     }
     logs->error_log = global->error_log;

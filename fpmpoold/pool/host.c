@@ -18,6 +18,7 @@
 #include "apr_strings.h"
 #include "base/channel.h"
 #include "base/log.h"
+#include "base/log_file.h"
 #include "base/priv.h"
 #include "base/title.h"
 #include "php/start.h"
@@ -131,9 +132,10 @@ static int open_log(const char *path)
 {
     if (strcmp(path, "/dev/stderr") == 0 || strcmp(path, "/proc/self/fd/2") == 0 ||
         strcmp(path, "/dev/stdout") == 0 || strcmp(path, "/proc/self/fd/1") == 0) {
-        return fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, FPD_FD_FIRST_FREE);
+        int own = fpd_log_file_open_again(STDERR_FILENO);
+        return own >= 0 ? own : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, FPD_FD_FIRST_FREE);
     }
-    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600);
+    return fpd_log_file_open(path, O_NOFOLLOW);
 }
 
 static int open_logs(host *self)

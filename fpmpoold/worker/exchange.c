@@ -427,10 +427,7 @@ static void write_access_line(fpd_exchange *exchange, const char *remote, int64_
                 "the log buffer is full (%d). The access log request has been truncated.",
                 FPD_ACCESS_LOG_LINE);
     }
-    if (write(fd, line, length) < 0) {
-        fpd_log_errno(FPD_LOG_WARNING, errno, "cannot write to the access log '%s'",
-                      exchange->setup->plan->access_log);
-    }
+    fpd_access_file_write(&exchange->log_file, fd, exchange->setup->plan->access_log, line, length);
 }
 
 /* The slot keeps what the last request was and cost. */

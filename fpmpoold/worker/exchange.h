@@ -10,6 +10,7 @@
 #include "base/board.h"
 #include "base/channel.h"
 #include "php/sapi.h"
+#include "worker/access_file.h"
 #include "worker/access_log.h"
 #include "worker/request.h"
 #include "worker/response.h"
@@ -33,6 +34,7 @@ struct fpd_exchange {
     fpd_response response;
     fpd_sapi_request sapi;
     fpd_access_log *log; /* NULL: none */
+    fpd_log_file log_file;
     char *headers_kept;
     fpd_exchange_release_fn *release;
     fpd_exchange_log_fn *access_log;
