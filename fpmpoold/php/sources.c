@@ -5,6 +5,7 @@
  */
 #include "php/sources.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -50,17 +51,26 @@ static int is_directory(const char *path)
     return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
 }
 
+/* Is something there by this name? A link to nothing, or what may not be looked at, is: it was put
+ * there to count. */
+static int is_there(const char *path)
+{
+    struct stat about;
+
+    return lstat(path, &about) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
 /* The php.ini in a directory, or the path itself if it is a file; NULL: none. */
 static const char *find_ini(const char *path, apr_pool_t *pool)
 {
     static const char *const names[] = {"php-fpm-fcgi.ini", "php.ini"};
 
     if (!is_directory(path)) {
-        return access(path, F_OK) == 0 ? path : NULL;
+        return is_there(path) ? path : NULL;
     }
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         const char *file = apr_pstrcat(pool, path, "/", names[i], NULL);
-        if (access(file, F_OK) == 0) {
+        if (is_there(file) && !is_directory(file)) {
             return file;
         }
     }
@@ -95,13 +105,16 @@ apr_status_t fpd_sources_find(fpd_sources *sources, const fpd_plan_pool *plan, a
     sources->ini = NULL;
     sources->scan_dir = NULL;
     sources->copy = -1;
-    if (!is_directory(directory)) {
+    if (!is_directory(directory) && !is_there(directory)) {
         const char *other = path_of("embed", PHP_CONFIG_FILE_PATH, pool);
         fpd_log(FPD_LOG_NOTICE, "no directory '%s': PHP is configured by '%s'", directory, other);
         directory = other;
         scan_dir = path_of("embed", PHP_CONFIG_FILE_SCAN_DIR, pool);
     }
     sources->scan_dir = scan_list != NULL ? expand_scan_dirs(scan_list, scan_dir, pool) : scan_dir;
+    if (plan->php_ini_ignore) {
+        sources->scan_dir = "";
+    }
     if (plan->php_ini_path != NULL) {
         sources->ini = find_ini(plan->php_ini_path, pool);
         if (sources->ini == NULL && !is_directory(plan->php_ini_path)) {
@@ -160,9 +173,42 @@ static int is_readable(const char *path)
     return fd >= 0;
 }
 
+/* A directory that is not there is no error, one that must not be listed is. */
+static int is_listable(const char *directory)
+{
+    DIR *opened = opendir(directory);
+
+    if (opened != NULL) {
+        closedir(opened);
+    }
+    return opened != NULL || errno == ENOENT || errno == ENOTDIR;
+}
+
+/* The first that this process, as whoever it is now, cannot read; errno says why. NULL: none. */
+static const char *find_unreadable(const fpd_sources *sources, const apr_array_header_t *files,
+                                   apr_pool_t *pool)
+{
+    const char *list = sources->scan_dir;
+
+    for (int i = 0; i < files->nelts; i++) {
+        if (!is_readable(APR_ARRAY_IDX(files, i, const char *))) {
+            return APR_ARRAY_IDX(files, i, const char *);
+        }
+    }
+    while (list != NULL && *list != '\0') {
+        size_t length = strcspn(list, ":");
+        const char *directory = apr_pstrmemdup(pool, list, length);
+        if (length > 0 && !is_listable(directory)) {
+            return directory;
+        }
+        list = list[length] == ':' ? list + length + 1 : NULL;
+    }
+    return NULL;
+}
+
 /* Asks as the pool's user; identity of the process is the same afterwards. */
-static apr_status_t are_readable(const apr_array_header_t *files, const fpd_plan_pool *plan,
-                                 apr_pool_t *pool, int *are_all)
+static apr_status_t are_readable(const fpd_sources *sources, const apr_array_header_t *files,
+                                 const fpd_plan_pool *plan, apr_pool_t *pool, int *are_all)
 {
     gid_t own_group = getegid();
     int group_count = getgroups(0, NULL);
@@ -180,10 +226,7 @@ static apr_status_t are_readable(const apr_array_header_t *files, const fpd_plan
         setegid((gid_t)plan->gid) != 0 || seteuid((uid_t)plan->uid) != 0) {
         status = errno;
     }
-    *are_all = 1;
-    for (int i = 0; status == APR_SUCCESS && i < files->nelts; i++) {
-        *are_all = *are_all && is_readable(APR_ARRAY_IDX(files, i, const char *));
-    }
+    *are_all = status == APR_SUCCESS && find_unreadable(sources, files, pool) == NULL;
     if (seteuid(0) != 0 || setegid(own_group) != 0 ||
         setgroups((size_t)(group_count > 0 ? group_count : 0), groups) != 0) {
         return errno;
@@ -238,11 +281,23 @@ apr_status_t fpd_sources_open(fpd_sources *sources, const fpd_plan_pool *plan, a
     int are_all = 0;
     int copy;
 
-    if (plan->php_ini_ignore || geteuid() != 0 || plan->uid <= 0) {
+    if (plan->php_ini_ignore && plan->php_ini_path == NULL) {
         return APR_SUCCESS;
     }
     files = list_files(sources, pool);
-    status = are_readable(files, plan, pool, &are_all);
+    if (geteuid() != 0 || plan->uid <= 0) { /* PHP will read as we do */
+        const char *file = find_unreadable(sources, files, pool);
+        if (file != NULL) {
+            status = errno;
+            *reason = apr_psprintf(pool,
+                                   "'%s' cannot be read by user %d: %s; PHP would run with its "
+                                   "defaults: give that user the right to read it",
+                                   file, (int)geteuid(), strerror(status));
+            return status;
+        }
+        return APR_SUCCESS;
+    }
+    status = are_readable(sources, files, plan, pool, &are_all);
     if (status != APR_SUCCESS) {
         *reason = apr_psprintf(pool, "cannot look at php.ini as user %d: %s", plan->uid,
                                strerror(status));

@@ -18,8 +18,9 @@ typedef struct fpd_sources {
 apr_status_t fpd_sources_find(fpd_sources *sources, const fpd_plan_pool *plan, apr_pool_t *pool,
                               const char **reason);
 
-/* As root, for a pool whose user is another one: can that user read all of it? If not, makes one
- * copy of everything and changes *sources to it. */
+/* Can the pool's user read all of it? If not: as root, for a pool whose user is another one, makes
+ * one copy of everything and changes *sources to it; else *reason names the first file or directory
+ * that cannot be read. PHP would start with its defaults and say nothing. */
 apr_status_t fpd_sources_open(fpd_sources *sources, const fpd_plan_pool *plan, apr_pool_t *pool,
                               const char **reason);
 

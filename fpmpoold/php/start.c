@@ -304,8 +304,12 @@ int fpd_start_print(char what, const fpd_plan_pool *plan, apr_pool_t *pool)
     const char *reason = NULL;
     int code = 0;
 
-    if (fpd_sources_find(&start.sources, plan, pool, &reason) != APR_SUCCESS ||
-        start_php(plan, pool, &reason) != APR_SUCCESS) {
+    if (fpd_sources_find(&start.sources, plan, pool, &reason) == APR_SUCCESS &&
+        fpd_sources_open(&start.sources, plan, pool, &reason) != APR_SUCCESS) {
+        fprintf(stderr, "fpmpool-php%s: %s\n", fpd_start_version(), reason);
+        reason = NULL; /* and yet it answers, as far as that goes */
+    }
+    if (reason != NULL || start_php(plan, pool, &reason) != APR_SUCCESS) {
         fprintf(stderr, "fpmpool-php%s: %s\n", fpd_start_version(), reason);
         return 70;
     }
