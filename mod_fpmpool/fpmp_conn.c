@@ -5,6 +5,7 @@
  * know requests; never holds its lock over a system call that can block.
  */
 #include "fpmp_conn.h"
+#include "fpmp_clock.h"
 
 #include <apr_errno.h>
 #include <apr_thread_mutex.h>
@@ -211,12 +212,12 @@ static fpmp_conn *make_conn(fpmp_connections *table, const fpmp_server *server, 
 static int wait_for_room(int fd, const struct sockaddr *name, socklen_t length,
                          apr_interval_time_t limit)
 {
-    apr_time_t end = apr_time_now() + limit;
+    apr_time_t end = fpmp_clock_now() + limit;
     if (fcntl(fd, F_SETFL, 0)) {
         return errno;
     }
     do {
-        apr_interval_time_t left = end - apr_time_now();
+        apr_interval_time_t left = end - fpmp_clock_now();
         if (left <= 0) {
             return APR_TIMEUP; /* and 0 would mean: for ever */
         }
@@ -234,10 +235,10 @@ static int wait_for_room(int fd, const struct sockaddr *name, socklen_t length,
 
 static int wait_for_handshake(int fd, apr_interval_time_t limit)
 {
-    apr_time_t end = apr_time_now() + limit;
+    apr_time_t end = fpmp_clock_now() + limit;
     struct pollfd wait = {.fd = fd, .events = POLLOUT};
     for (;;) {
-        apr_interval_time_t left = end - apr_time_now();
+        apr_interval_time_t left = end - fpmp_clock_now();
         if (left <= 0) {
             return APR_TIMEUP;
         }

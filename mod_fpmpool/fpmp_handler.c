@@ -6,6 +6,7 @@
  */
 #include "fpmp_handler.h"
 
+#include "fpmp_clock.h"
 #include "fpmp_conf.h"
 #include "fpmp_conn.h"
 #include "fpmp_env.h"
@@ -120,7 +121,7 @@ static void note_end(const fpmp_task *task, const char *state)
     if (task->relay.first_byte) {
         note_number(task, "fpmpool-ttfb-us", task->relay.first_byte - task->start);
     }
-    note_number(task, "fpmpool-total-us", apr_time_now() - task->start);
+    note_number(task, "fpmpool-total-us", fpmp_clock_now() - task->start);
 }
 
 /* ---- connections ----------------------------------------------------------------------------- */
@@ -137,10 +138,10 @@ static int refuse(const fpmp_task *task, int status, const char *state)
 
 static int open_connection(fpmp_task *task)
 {
-    apr_time_t before = apr_time_now();
+    apr_time_t before = fpmp_clock_now();
     apr_status_t error = fpmp_conn_open(task->connections, task->server, task->timeouts.connect,
                                         task->r->pool, &task->connection);
-    task->connecting = apr_time_now() - before;
+    task->connecting = fpmp_clock_now() - before;
     if (error == APR_SUCCESS) {
         return OK;
     }
@@ -154,7 +155,7 @@ static void give_back(fpmp_task *task, int is_clean)
 {
     if (is_clean && task->keeps) {
         task->connection->served++;
-        fpmp_conn_keep(task->connections, task->connection, task->timeouts.keep, apr_time_now());
+        fpmp_conn_keep(task->connections, task->connection, task->timeouts.keep, fpmp_clock_now());
     } else {
         fpmp_conn_discard(task->connections, task->connection);
     }
@@ -163,7 +164,7 @@ static void give_back(fpmp_task *task, int is_clean)
 
 static fpmp_conn *take_alive(fpmp_task *task)
 {
-    apr_time_t now = apr_time_now();
+    apr_time_t now = fpmp_clock_now();
     fpmp_conn *connection = NULL;
     while (
         (connection = fpmp_conn_take(task->connections, task->server, task->timeouts.keep, now))) {
@@ -182,7 +183,7 @@ static fpmp_conn *take_connection(fpmp_task *task)
     if (!task->server->address.path) {
         return take_alive(task);
     }
-    return fpmp_conn_take(task->connections, task->server, task->timeouts.keep, apr_time_now());
+    return fpmp_conn_take(task->connections, task->server, task->timeouts.keep, fpmp_clock_now());
 }
 
 /* A client that waits for "100 Continue" shall not upload to a pool that is not there. */
@@ -384,7 +385,7 @@ static int fail(fpmp_task *task, fpmp_relay_result result)
     unsigned suppressed = 0;
     if (result == FPMP_RELAY_OVERLOADED) {
         is_worth =
-            fpmp_conn_note_failure(task->connections, task->server, apr_time_now(), &suppressed);
+            fpmp_conn_note_failure(task->connections, task->server, fpmp_clock_now(), &suppressed);
     }
     int was_passed = relay->response.is_passed;
     if (was_passed) {
@@ -451,7 +452,7 @@ int fpmp_handler_run(request_rec *r)
     task.timeouts =
         fpmp_select_timeouts(&conf->section_timeouts, task.pool, &conf->server_timeouts);
     task.keeps = task.server->reuses && task.timeouts.keep > 0;
-    task.start = apr_time_now();
+    task.start = fpmp_clock_now();
     apr_table_setn(r->notes, "fpmpool-pool", task.pool->name);
     apr_table_setn(r->notes, "fpmpool-server", task.server->address.label);
     return run(&task);

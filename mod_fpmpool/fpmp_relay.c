@@ -5,6 +5,7 @@
  * Must not block on anything but poll and httpd's own output; logs nothing itself.
  */
 #include "fpmp_relay.h"
+#include "fpmp_clock.h"
 
 #include <http_core.h>
 #include <apr_poll.h>
@@ -68,7 +69,7 @@ static fpmp_relay_result fill(fpmp_relay *relay)
         relay->out[relay->out_count].iov_base = (void *)(uintptr_t)bytes;
         relay->out[relay->out_count++].iov_len = length;
         relay->false_wakes = 0;
-        relay->client_progress = apr_time_now();
+        relay->client_progress = fpmp_clock_now();
         break;
     case FPMP_FILL_WAIT:
         relay->waits_for_client = 1;
@@ -103,7 +104,7 @@ static void write_out(fpmp_relay *relay)
         advance(relay, (size_t)written);
         relay->is_touched = 1;
         /* The client's time starts when its next bytes are wanted. */
-        relay->progress = relay->client_progress = apr_time_now();
+        relay->progress = relay->client_progress = fpmp_clock_now();
     } else if (errno != EAGAIN && errno != EINTR) {
         /* Perhaps it has answered before it closed: that is read first. */
         relay->is_send_broken = 1;
@@ -127,7 +128,7 @@ static fpmp_relay_result send_some(fpmp_relay *relay)
 
 static apr_interval_time_t time_left(const fpmp_relay *relay)
 {
-    apr_time_t now = apr_time_now();
+    apr_time_t now = fpmp_clock_now();
     /* A server that waits for the body, as we do, is not late. */
     if (relay->waits_for_client && !has_output(relay)) {
         return relay->client_progress + relay->r->server->timeout - now;
@@ -338,7 +339,7 @@ static fpmp_relay_result receive_some(fpmp_relay *relay)
     if (got <= 0) {
         return lose(relay, got < 0 ? errno : APR_EOF);
     }
-    relay->progress = apr_time_now();
+    relay->progress = fpmp_clock_now();
     if (!relay->first_byte) {
         relay->first_byte = relay->progress;
     }
@@ -365,7 +366,7 @@ static fpmp_relay_result open_relay(fpmp_relay *relay)
     relay->out[0] = relay->head;
     relay->out_count = 1;
     relay->client = client_descriptor(relay->r->connection);
-    relay->progress = relay->client_progress = apr_time_now();
+    relay->progress = relay->client_progress = fpmp_clock_now();
     return fill(relay);
 }
 

@@ -40,7 +40,7 @@ subtest 'includes run one way' => sub {
         mod_fpmpool => 3,
         (map { $_ => 2 } qw(fpmp_handler fpmp_probe fpmp_status)),
         (map { $_ => 1 } qw(fpmp_select fpmp_health fpmp_env fpmp_conn fpmp_relay fpmp_body fpmp_response fpmp_failure fpmp_stderr fpmp_header)),
-        (map { $_ => 0 } qw(fpmp_conf fpmp_conf_check fpmp_pool fpmp_address)),
+        (map { $_ => 0 } qw(fpmp_conf fpmp_conf_check fpmp_pool fpmp_address fpmp_clock)),
     );
     for my $file (grep { m{^mod_fpmpool/} } @c) {
         my $name = basename($file) =~ s/\.[ch]$//r;
@@ -99,6 +99,15 @@ subtest 'no shell, no unbounded text' => sub {
     for my $file (@c) {
         my $code = $text{$file} =~ s{/\*.*?\*/|"(?:\\.|[^"\\])*"}{}gsr;
         unlike($code, qr/\b(?:system|popen|tmpnam|mktemp|tempnam|gets|sprintf|vsprintf|strcat)\s*\(/, "$file");
+    }
+};
+
+# Limits and durations are of CLOCK_MONOTONIC; the time of day is for what people read.
+subtest 'the time of day decides nothing' => sub {
+    my %shows = map { $_ => 1 } map { "fpmpoold/$_.c" } qw(base/log base/board pool/spawn worker/exchange worker/status_format php/functions);
+    for my $file (grep { /\.c$/ && !$shows{$_} } @c) {
+        my $code = $text{$file} =~ s{/\*.*?\*/|"(?:\\.|[^"\\])*"}{}gsr;
+        unlike($code, qr/\b(?:CLOCK_REALTIME\w*|apr_time_now|gettimeofday|ftime|TIMER_ABSTIME|pthread_cond_timedwait|time\s*\(\s*(?:NULL|0|&))/, $file);
     }
 };
 
