@@ -45,7 +45,8 @@ my @daemon_option = (env => \%env, conf => {
     sleepy  => { pm => 'ondemand', 'pm.max_children' => 2, 'pm.process_idle_timeout' => '1s' },
 });
 my $daemon = start_daemon(@daemon_option);
-my $httpd  = start_httpd(env => \%env, docroot => $root, conf => <<"CONF");
+my $httpd  = start_httpd(env => \%env, docroot => $root, modules => ['http2'], conf => <<"CONF");
+Protocols h2c http/1.1
 FpmPoolSocketDir @{[ dirname $daemon->listen_address('patient') ]}
 FpmPool patient
 FpmPoolTimeout first=60s idle=60s
@@ -53,6 +54,10 @@ FpmPoolTimeout first=60s idle=60s
     SetHandler fpmpool
 </FilesMatch>
 Alias /hasty $root
+Alias /down $root
+<Location "/down">
+    FpmPool down
+</Location>
 <Location "/hasty">
     FpmPoolTimeout first=1s
 </Location>
@@ -65,6 +70,11 @@ sub begin {
     my $n = ++$number;
     $send->($n);
     return sub { write_file("$flags/go-$n", '') };
+}
+my $has_http2 = `curl --version 2>/dev/null` =~ /\bHTTP2\b/;
+sub begin_curl {
+    my ($n, $body) = @_;
+    return FPMPool::Process::spawn(argv => [ 'curl', '-sS', '--http2-prior-knowledge', '--max-time', 20, '-w', ' %{http_code}', $httpd->url("/wait.php?n=$n") ], stdout => $body, stderr => $body);
 }
 sub has_begun { wait_for { -e "$flags/began-$number" } 10, 'the script to begin' }
 
@@ -121,6 +131,25 @@ for my $jump ([ $day, 'a day ahead' ], [ -2 * $day, 'two days back' ]) {
         is(eval { my $head = $slow->read_head; $head->{status} } // $@, 200, 'waits on for a script that has time') or diag $httpd->log_text;
         is(http($httpd->url('/hello.php'))->{body}, 'hello', 'uses its kept connections');
         shift_clock(0);
+        if ($has_http2) { # whose streams look at their limits twice a second
+            my $body = test_dir() . "/h2-$seconds";
+            my $curl = begin_curl(++$number, $body);
+            has_begun();
+            shift_clock($seconds);
+            $end = time() + 2;
+            wait_for { time() > $end } 5, 'two looks at the limits';
+            write_file("$flags/go-$number", '');
+            FPMPool::Process::reap($curl, 20);
+            is(read_file($body), 'waited 200', '... over HTTP/2 too') or diag $httpd->log_text;
+            shift_clock(0);
+        }
+        my $from = $httpd->log_length;
+        for my $again (0, 1) {
+            is(http($httpd->url('/down/hello.php'))->{status}, 503, 'a pool that is down');
+            shift_clock($again ? 0 : $seconds);
+        }
+        my $said = () = $httpd->log_text($from) =~ /FPMP0073: /g;
+        cmp_ok($said, '<=', 1, '... is told of once in ten seconds');
         my $hasty = http_connect(port => $httpd->port, timeout => 20);
         $go = begin($hasty, sub { $hasty->send_request(GET => "/hasty/wait.php?n=$_[0]") });
         has_begun();
@@ -137,5 +166,5 @@ for my $jump ([ $day, 'a day ahead' ], [ -2 * $day, 'two days back' ]) {
     };
 }
 like($daemon->log_text, qr/^\[@{[ POSIX::strftime('%d-%b-%Y', localtime(time() - 2 * $day)) ]} /m, 'the log shows the time of day');
-allow_log(qr/execution timed out|exited on signal|queue\.timeout|FPMP006\d/);
+allow_log(qr/execution timed out|exited on signal|queue\.timeout|FPMP006\d|FPMP0073/);
 done_testing();
