@@ -14,7 +14,7 @@
 #include "apr_errno.h"
 
 #define FPD_PARAMS_BUCKETS   128
-#define FPD_PARAMS_COUNT_MAX 8192
+#define FPD_PARAMS_COUNT_MAX 16384
 
 typedef struct fpd_param {
     const char *name;

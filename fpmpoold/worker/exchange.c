@@ -217,7 +217,9 @@ static void reply(void *context, const uint8_t *records, size_t length, int is_w
 {
     fpd_exchange *exchange = context;
 
-    fpd_response_add_records(&exchange->response, records, length);
+    if (length > 0) {
+        fpd_response_add_records(&exchange->response, records, length);
+    }
     if (is_waiting) {
         fpd_response_flush(&exchange->response);
     }

@@ -93,6 +93,10 @@ static fill_result fill(fpd_request *request, int64_t deadline)
         if (result != FILL_EMPTY) {
             return result;
         }
+        if (request->has_replied) { /* the client may wait for that before it goes on */
+            request->has_replied = 0;
+            request->reply(request->reply_context, NULL, 0, 1);
+        }
         left = deadline - fpd_monotonic_now();
         if (left <= 0) {
             request->is_broken = 1;
@@ -109,6 +113,7 @@ static fill_result fill(fpd_request *request, int64_t deadline)
 
 static void reply(fpd_request *request, const uint8_t *record, size_t length)
 {
+    request->has_replied = 1;
     request->reply(request->reply_context, record, length, 0);
 }
 
@@ -193,6 +198,7 @@ static void begin_request(fpd_request *request)
     request->body_read = 0;
     request->has_body_ended = 0;
     request->is_aborted = 0;
+    request->has_replied = 0;
     request->error = WIRE_OK;
     request->values_length = 0;
     fpd_params_reset(&request->params);
@@ -277,6 +283,7 @@ static int is_between_requests(const fpd_request *request)
 
 fpd_request_head fpd_request_read_head(fpd_request *request)
 {
+    int has_looked = request->start < request->end; /* at bytes that came with the last request */
     int64_t deadline = 0;
     apr_status_t status = APR_SUCCESS;
     wire_event event;
@@ -286,10 +293,12 @@ fpd_request_head fpd_request_read_head(fpd_request *request)
     for (;;) {
         switch (next_event(request, &event)) {
         case WIRE_EVENT_MORE:
+            if (has_looked && is_between_requests(request)) {
+                return FPD_HEAD_NONE;
+            }
+            has_looked = 1;
             if (deadline == 0) {
                 deadline = fpd_monotonic_now() + request->timeout;
-            } else if (is_between_requests(request)) {
-                return FPD_HEAD_NONE;
             }
             result = fill(request, deadline);
             if (result != FILL_MORE) {

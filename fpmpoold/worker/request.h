@@ -27,7 +27,7 @@ typedef enum fpd_request_head {
 } fpd_request_head;
 
 /* Called with whole records that answer management records and second requests; the receiver sends
- * them between its own records. */
+ * them between its own records, at once if is_waiting (length may be 0 then). */
 typedef void fpd_request_reply_fn(void *context, const uint8_t *record, size_t length,
                                   int is_waiting);
 
@@ -60,6 +60,7 @@ typedef struct fpd_request {
     uint32_t max_connections;
     fpd_request_reply_fn *reply;
     void *reply_context;
+    int has_replied; /* and nothing was waited for since */
     uint8_t values[512];
     size_t values_length;
 } fpd_request;

@@ -9,9 +9,13 @@
 #include <check.h>
 #include <stdlib.h>
 
+#define UNIT_TIMEOUT                                                                               \
+    "60" /* seconds for one check; check's own 4 are too few for a sanitizer build on a busy host */
+
 #define UNIT_MAIN(suite_function)                                                                  \
     int main(void)                                                                                 \
     {                                                                                              \
+        setenv("CK_DEFAULT_TIMEOUT", UNIT_TIMEOUT, 0);                                             \
         SRunner *runner = srunner_create(suite_function());                                        \
         srunner_run_all(runner, CK_ENV);                                                           \
         int failed = srunner_ntests_failed(runner);                                                \

@@ -48,6 +48,25 @@ sub pair {
     return join('', map { length $_ < 128 ? chr length $_ : pack 'N', 0x80000000 | length $_ } $name, $value) . "$name$value";
 }
 
+# The reverse: (name, value, ...) of a record's content, which must be whole pairs.
+sub pairs_of {
+    my ($content) = @_;
+    my @found;
+    my $length = sub {
+        my ($first) = unpack 'C', $content;
+        my $size = $first < 128 ? 1 : 4;
+        my $value = $size == 1 ? $first : 0x7fffffff & unpack 'N', $content;
+        substr $content, 0, $size, '';
+        return $value;
+    };
+    while (length $content) {
+        my @size = ($length->(), $length->());
+        die "a pair is cut\n" if $size[0] + $size[1] > length $content;
+        push @found, map { substr $content, 0, $_, '' } @size;
+    }
+    return @found;
+}
+
 # The PARAMS stream of [[name, value], ...], its end included. No pair is cut by a record unless it
 # is larger than one, or piece says how large records are.
 sub params_records {
