@@ -15,6 +15,7 @@
 #include "apr_strings.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/shortage.h"
 #include "base/title.h"
 #include "master/daemon.h"
 #include "master/hosts.h"
@@ -65,8 +66,9 @@ static void begin_reload(master *self)
     fpd_log(FPD_LOG_NOTICE, "Reloading in progress ...");
     status = fpd_reload_begin(&self->reload, &self->arguments->options);
     if (status != APR_SUCCESS) {
-        fpd_log_errno(FPD_LOG_ERROR, status,
-                      "reload: cannot test the configuration, the old one serves on");
+        char reason[FPD_SHORTAGE_MAX];
+        fpd_log(FPD_LOG_ERROR, "reload: cannot test the configuration, the old one serves on: %s",
+                fpd_shortage_describe(reason, status));
     }
 }
 

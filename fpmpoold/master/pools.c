@@ -15,6 +15,7 @@
 
 #include "apr_strings.h"
 #include "base/log.h"
+#include "base/shortage.h"
 #include "master/hosts.h"
 #include "master/listen.h"
 #include "master/logs.h"
@@ -182,6 +183,7 @@ static int start_child(fpd_pool_record *record, const char *version, const char 
 {
     fpd_pools *pools = record->pools;
     const char *step = "find the interpreter host";
+    char shortage[FPD_SHORTAGE_MAX];
     char program[PATH_MAX];
     apr_status_t status = APR_ENOENT;
 
@@ -191,8 +193,9 @@ static int start_child(fpd_pool_record *record, const char *version, const char 
     }
     if (status != APR_SUCCESS) {
         record->next = NULL;
-        fpd_log_errno(FPD_LOG_ERROR, status, "[pool %s] cannot start the pool process: %s",
-                      record->name, step);
+        give_reason(record, "%s: %s", step, fpd_shortage_describe(shortage, status));
+        fpd_log(FPD_LOG_ERROR, "[pool %s] cannot start the pool process: %s", record->name,
+                record->reason);
         return 0;
     }
     record->child_count++;

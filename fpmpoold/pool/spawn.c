@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/shortage.h"
 #include "pool/dispatch.h"
 
 struct fpd_spawn {
@@ -253,6 +254,7 @@ static void clear_slot(fpd_slot *slot)
 static int fork_one(fpd_pool *pool, fpd_log_level level)
 {
     fpd_child *child = find_free(pool);
+    char reason[FPD_SHORTAGE_MAX];
     fork_pieces pieces;
     apr_status_t status;
     pid_t pid;
@@ -279,7 +281,7 @@ static int fork_one(fpd_pool *pool, fpd_log_level level)
         discard(&pieces);
         clear_slot(slot_of(child));
     }
-    fpd_log_errno(FPD_LOG_ERROR, status, "cannot start a worker");
+    fpd_log(FPD_LOG_ERROR, "cannot start a worker: %s", fpd_shortage_describe(reason, status));
     fpd_loop_timer_set(pool->fork_timer, fpd_pm_fork_failed(&pool->pm, fpd_loop_now(pool->loop)));
     return 0;
 }

@@ -10,7 +10,8 @@
 #include <stdlib.h>
 
 #define UNIT_TIMEOUT                                                                               \
-    "60" /* seconds for one check; check's own 4 are too few for a sanitizer build on a busy host */
+    "60" /* seconds for one check; check's own 4 are too few for a sanitizer build on a busy host  \
+          */
 
 #define UNIT_MAIN(suite_function)                                                                  \
     int main(void)                                                                                 \
