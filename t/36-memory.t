@@ -1,6 +1,6 @@
-# What a worker costs in the long run: thousands of requests of every kind leave its memory and its
+# What a worker costs in the long run: 50,000 requests of every kind leave its memory and its
 # descriptors as they were, and a small warm request needs few system calls.
-# FPMPOOL_TEST_REQUESTS: another number of requests (50000 for a long run).
+# FPMPOOL_TEST_REQUESTS: another number of requests.
 
 use strict;
 use warnings;
@@ -9,7 +9,7 @@ use lib dirname(__FILE__) . '/lib';
 use FPMPool::Client;
 use FPMPool::Test;
 
-my $count = $ENV{FPMPOOL_TEST_REQUESTS} || 4000;
+my $count = $ENV{FPMPOOL_TEST_REQUESTS} || 50_000;
 my $root  = site('www',
     'hello.php'  => '<?php echo "hello\n";',
     'post.php'   => '<?php echo count($_POST), count($_FILES), strlen(file_get_contents("php://input"));',

@@ -491,8 +491,7 @@ static fpd_return_kind serve(fpd_exchange *exchange)
         }
     }
     if (request->is_ack_wanted) {
-        fpd_response_add_empty(&exchange->response, WIRE_STDERR);
-        fpd_response_flush(&exchange->response);
+        fpd_response_acknowledge(&exchange->response);
     }
     run_php(exchange);
     duration = fpd_monotonic_now() - exchange->started;

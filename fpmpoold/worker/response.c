@@ -239,12 +239,20 @@ int fpd_response_add_records(fpd_response *response, const uint8_t *records, siz
     return 1;
 }
 
-int fpd_response_add_empty(fpd_response *response, int type)
+void fpd_response_acknowledge(fpd_response *response)
 {
     uint8_t record[WIRE_HEADER_SIZE];
+    ssize_t sent = 0;
 
-    wire_header_write(record, type, response->id, 0, 0);
-    return fpd_response_add_records(response, record, sizeof(record));
+    wire_header_write(record, WIRE_STDERR, response->id, 0, 0);
+    if (response->used == 0 && !response->has_begun) {
+        sent = send(response->fd, record, sizeof(record), MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    if (sent < (ssize_t)sizeof(record)) { /* not whole: nobody else may write behind it */
+        sent = sent < 0 ? 0 : sent;
+        fpd_response_add_records(response, record + sent, sizeof(record) - (size_t)sent);
+        fpd_response_flush(response);
+    }
 }
 
 int fpd_response_end(fpd_response *response, int protocol_status)

@@ -46,8 +46,9 @@ int fpd_response_write(fpd_response *response, int type, const char *data, size_
 /* Adds whole records between ours. */
 int fpd_response_add_records(fpd_response *response, const uint8_t *records, size_t length);
 
-/* Adds an empty record of the stream: its end, or an acknowledgement (STDERR). */
-int fpd_response_add_empty(fpd_response *response, int type);
+/* Sends the acknowledgement (an empty STDERR record) at once. It does not begin the response: if
+ * this process dies before that, another may still answer on the connection. */
+void fpd_response_acknowledge(fpd_response *response);
 
 /* Sends what is buffered. Returns as above. */
 int fpd_response_flush(fpd_response *response);
