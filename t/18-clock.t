@@ -11,6 +11,7 @@ use FPMPool::Board;
 use FPMPool::Client;
 use FPMPool::Test;
 
+plan(skip_all => 'fpmpoold is another one') if $ENV{FPMPOOL_TEST_DAEMON};
 require_program('cc', 'gcc');
 my $library = test_dir() . '/shift_clock.so';
 my $source  = dirname(__FILE__) . '/lib/shift_clock.c';
