@@ -158,6 +158,11 @@ static void read_channel(void *context, uint32_t events)
     }
 }
 
+void fpd_children_take_messages(fpd_child *child)
+{
+    read_channel(child, 0);
+}
+
 static void read_log(void *context, uint32_t events)
 {
     fpd_child *child = context;

@@ -51,6 +51,9 @@ apr_status_t fpd_children_start(fpd_child **child, const char *program, const fp
                                 fpd_child_message_fn *on_message, void *owner, const char **step,
                                 apr_pool_t *parent);
 
+/* Hands what it has sent so far to on_message, before a decision that depends on it. */
+void fpd_children_take_messages(fpd_child *child);
+
 /* Sends without blocking; a child that does not read its channel is told by signal: STOP is
  * SIGTERM. */
 void fpd_children_tell(fpd_child *child, fpd_message_type message);

@@ -25,6 +25,7 @@
 #define BACKOFF_LONGEST (30 * (int64_t)SECOND)
 #define ANSWER_FROM     (1 * (int64_t)SECOND) /* a longer back-off is bridged by answer mode */
 #define CHECK_EVERY     (SECOND / 4)
+#define START_PATIENCE  2 /* seconds, for a child that has not said READY */
 
 static void start_host(fpd_pool_record *record);
 
@@ -116,6 +117,19 @@ static void retire(fpd_pool_record *record, fpd_child *child)
     if (child != NULL) {
         fpd_pools_drain_child(child,
                               child->is_answering ? 1 : record->plan->process_control_timeout);
+    }
+}
+
+/* It may be serving already: its READY may have come, and is heard then, or be on its way, so even
+ * then it is drained, but not for long. */
+void fpd_pools_drop_next(fpd_pool_record *record)
+{
+    if (record->next != NULL) {
+        fpd_children_take_messages(record->next);
+    }
+    if (record->next != NULL) {
+        fpd_pools_drain_child(record->next, START_PATIENCE);
+        record->next = NULL;
     }
 }
 
@@ -387,10 +401,7 @@ void fpd_pools_replace(fpd_pools *pools, const fpd_plan_pool *plan, int has_new_
     if (!has_new_listener && record->listener >= 0) {
         (void)fpd_listen_adjust(record->listener, record->plan); /* logs what it could not do */
     }
-    if (record->next != NULL) {
-        fpd_pools_stop_child(record->next);
-        record->next = NULL;
-    }
+    fpd_pools_drop_next(record);
     if (has_new_listener && record->was_asleep) {
         fall_asleep(record);
     }
@@ -420,11 +431,9 @@ void fpd_pools_stop(fpd_pools *pools, const char *name)
     apr_hash_set(pools->records, name, APR_HASH_KEY_STRING, NULL);
     fpd_loop_timer_cancel(record->retry);
     fpd_pools_give_listener_up(record);
+    fpd_pools_drop_next(record);
     retire(record, record->current);
-    if (record->next != NULL) {
-        fpd_pools_stop_child(record->next);
-    }
-    record->current = record->next = NULL;
+    record->current = NULL;
     record->is_removed = 1;
     free_if_gone(record);
 }

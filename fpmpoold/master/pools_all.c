@@ -24,6 +24,9 @@ void fpd_pools_finish(fpd_pools *pools, int is_graceful, int patience)
          i = apr_hash_next(i)) {
         fpd_pool_record *record = apr_hash_this_val(i);
         fpd_loop_timer_cancel(record->retry);
+        if (is_graceful && patience > 0) {
+            fpd_pools_drop_next(record);
+        }
     }
     for (apr_hash_index_t *i = apr_hash_first(NULL, pools->children); i != NULL;
          i = apr_hash_next(i)) {
@@ -33,7 +36,7 @@ void fpd_pools_finish(fpd_pools *pools, int is_graceful, int patience)
         }
         if (!is_graceful || patience <= 0) {
             fpd_pools_stop_child(child);
-        } else if (child->is_answering || child->state == FPD_CHILD_STARTING) {
+        } else if (child->is_answering) {
             fpd_pools_stop_child(child); /* it runs no request */
         } else {
             fpd_pools_drain_child(child, patience);

@@ -45,6 +45,9 @@ struct fpd_pools {
 void fpd_pools_stop_child(fpd_child *child);
 void fpd_pools_drain_child(fpd_child *child, int patience);
 
+/* What starts is not wanted any more. */
+void fpd_pools_drop_next(fpd_pool_record *record);
+
 /* The listener goes to the spare ones; a process that serves has its own descriptor of it. */
 void fpd_pools_give_listener_up(fpd_pool_record *record);
 
