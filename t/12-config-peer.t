@@ -534,6 +534,8 @@ subtest 'files of the distribution and of guides' => sub {
     compare("constant $_", pool("ping.response = $_\nping.path = /ping\n"), args => [ '-p', '@DIR@', '-y', '@DIR@/fpm.conf' ]) for qw(PHP_VERSION PHP_MAJOR_VERSION PHP_VERSION_ID PHP_SAPI E_STRICT M_PI JSON_ERROR_NONE LOG_ERR NAN INF PHP_DEBUG PHP_ZTS DATE_ATOM e_all E_NONE SEEK_END \\E_ALL ZEND_THREAD_SAFE), 'LOG_ERR|LOG_PID', 'JSON_PRETTY_PRINT | JSON_THROW_ON_ERROR';
     compare('a constant as key', pool("php_value[LOG_ERR] = x\n"), args => [ '-p', '@DIR@', '-y', '@DIR@/fpm.conf' ]);
     compare('-d fpm.config', pool(''), args => [ '-n', '-d', 'fpm.config=@DIR@/fpm.conf', '-p', '@DIR@' ]);
+    compare('fpm.config of php.ini', { 'named.conf' => pool('ping.path = /named'), 'php.ini' => "fpm.config = \@DIR\@/named.conf\n" }, args => [ '-c', '@DIR@/php.ini', '-p', '@DIR@' ]);
+    compare('-y goes before fpm.config of php.ini', { 'fpm.conf' => pool('ping.path = /named'), 'php.ini' => "fpm.config = \@DIR\@/none.conf\n" }, args => [ '-c', '@DIR@/php.ini', '-p', '@DIR@', '-y', '@DIR@/fpm.conf' ]);
     compare('-c without a file', pool(''), args => [ '-c', '@DIR@/none.ini', '-p', '@DIR@', '-y', '@DIR@/fpm.conf' ]);
 };
 

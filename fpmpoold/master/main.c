@@ -37,15 +37,40 @@ static const char *find_defined(const fpd_conf_options *options)
     return NULL;
 }
 
-/* php-fpm's rules: -y; -d fpm.config; below -p; else ours if it is there, else php-fpm's own file.
- */
+/* The file that fpm.config in php.ini names, NULL if there is none. */
+static const char *find_in_php_ini(const fpd_conf_options *options, apr_pool_t *pool)
+{
+    const char *file = NULL;
+    const char *reason = NULL;
+
+    if (options->php_ini_ignore) {
+        return NULL;
+    }
+    if (fpd_known_ask(fpd_known_create(options, pool), FPD_CONF_SETTING, "fpm.config", &file,
+                      &reason) != APR_SUCCESS) {
+        fpd_log(FPD_LOG_WARNING,
+                "cannot ask PHP whether its php.ini names a configuration (fpm.config): %s; name "
+                "the file with -y",
+                reason);
+        return NULL;
+    }
+    return file != NULL && file[0] != '\0' ? file : NULL;
+}
+
+/* php-fpm's rules: -y; fpm.config of -d or php.ini; below -p; else ours if it is there, else
+ * php-fpm's own file. */
 static const char *find_configuration(const fpd_conf_options *options, apr_pool_t *pool)
 {
+    const char *named = find_defined(options);
+
     if (options->file != NULL) {
         return options->file;
     }
-    if (find_defined(options) != NULL) {
-        return find_defined(options);
+    if (named == NULL) {
+        named = find_in_php_ini(options, pool);
+    }
+    if (named != NULL) {
+        return named;
     }
     if (options->prefix != NULL) {
         return apr_psprintf(pool, "%s/etc/php-fpm.conf", options->prefix);
@@ -137,7 +162,6 @@ int main(int argc, char **argv)
     }
     fpd_title_prepare(argc, argv, pool);
     fpd_argv_read(&arguments, argc, (const char *const *)argv, pool);
-    arguments.options.file = find_configuration(&arguments.options, pool);
     switch (arguments.action) {
     case FPD_ARGV_HELP:
         fpd_argv_print_usage(argv[0]);
@@ -152,6 +176,7 @@ int main(int argc, char **argv)
         break;
     case FPD_ARGV_TEST:
     case FPD_ARGV_RUN:
+        arguments.options.file = find_configuration(&arguments.options, pool);
         code = load_and_run(&arguments, pool);
         break;
     }
