@@ -411,8 +411,15 @@ group 'working directory' => sub {
 
 # ---- ping and status ------------------------------------------------------------------------
 
+# Before 8.2.36 php-fpm did not escape user and script: such a peer says nothing about these two.
+my ($peer_patch) = `php-fpm8.2 -n -v 2>/dev/null` =~ /\APHP 8\.2\.(\d+)/;
 my $numbers = sub {
     my ($text) = @_;
+    if (($peer_patch // 0) < 36) {
+        $text =~ s/"user":"(?:[^"\\]|\\.)*","script":"(?:[^"\\]|\\.)*"/USER AND SCRIPT/g;
+        $text =~ s{<user>.*?</user><script>.*?</script>}{USER AND SCRIPT}g;
+        $text =~ s{<td>(?:<b>|&lt;b&gt;)</td>}{<td>USER</td>}g;
+    }
     $text =~ s/\d\d\/\w{3}\/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}/TIME/g;
     $text =~ s/\bstatus\?\K|(?<![\w-])\d+(?:\.\d+)?(?![\w-])/N/g;
     return $text;
