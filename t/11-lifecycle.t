@@ -29,14 +29,6 @@ sub start_slow {
 
 sub open_gate { write_file("$gate/go", ''); return }
 
-sub rewrite {
-    my ($daemon, $change) = @_;
-    my $text = read_file($daemon->conf_file);
-    $change->() for $text;
-    write_file($daemon->conf_file, $text);
-    return;
-}
-
 for my $case ([ TERM => 'Terminating' ], [ INT => 'Terminating' ], [ QUIT => 'Finishing' ]) {
     my ($signal, $word) = @$case;
     subtest "SIG$signal ends everything" => sub {

@@ -19,14 +19,6 @@ my $root = site('www',
     'say.php'   => '<?php file_put_contents("php://stderr", "a word\n"); echo "said";',
 );
 
-sub rewrite {
-    my ($daemon, $change) = @_;
-    my $text = read_file($daemon->conf_file);
-    $change->() for $text;
-    write_file($daemon->conf_file, $text);
-    return;
-}
-
 # Reloads and waits for the new generation of a pool.
 sub reload {
     my ($daemon, $pool) = @_;

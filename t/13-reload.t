@@ -93,15 +93,6 @@ for my $listen (qw(unix tcp)) {
 }
 
 
-# Changes the daemon's configuration file.
-sub rewrite {
-    my ($daemon, $change) = @_;
-    my $text = read_file($daemon->conf_file);
-    $change->() for $text;
-    write_file($daemon->conf_file, $text);
-    return;
-}
-
 sub asks { return FPMPool::Client->connect($_[0])->request(script => "$root/pid.php", keep => 0)->{status} // 'none' }
 
 subtest 'a pool that gets another name keeps its socket and its clients' => sub {

@@ -12,14 +12,6 @@ use IO::Socket::IP;
 require_program('/usr/sbin/php-fpm8.2', 'php8.2-fpm');
 my $root = site('www', 'pid.php' => '<?php echo getmypid();');
 
-sub rewrite {
-    my ($daemon, $change) = @_;
-    my $text = read_file($daemon->conf_file);
-    $change->() for $text;
-    write_file($daemon->conf_file, $text);
-    return;
-}
-
 sub look { my ($path) = @_; my @s = stat $path or return 'none'; return sprintf '%04o %d:%d', $s[2] & 07777, @s[ 4, 5 ] }
 
 subtest 'owner, group and mode of a unix socket' => sub {

@@ -19,12 +19,15 @@ apr_array_header_t *fpd_pools_list(const fpd_pools *pools, apr_pool_t *scratch)
 
 void fpd_pools_finish(fpd_pools *pools, int is_graceful, int patience)
 {
+    int may_finish = is_graceful && patience > 0;
+
     pools->is_finishing = 1;
-    for (apr_hash_index_t *i = apr_hash_first(NULL, pools->records); i != NULL;
+    /* an iterator of its own: a READY that is heard here makes the master count the pools */
+    for (apr_hash_index_t *i = apr_hash_first(pools->pool, pools->records); i != NULL;
          i = apr_hash_next(i)) {
         fpd_pool_record *record = apr_hash_this_val(i);
         fpd_loop_timer_cancel(record->retry);
-        if (is_graceful && patience > 0) {
+        if (may_finish) {
             fpd_pools_drop_next(record);
         }
     }
@@ -34,10 +37,8 @@ void fpd_pools_finish(fpd_pools *pools, int is_graceful, int patience)
         if (child->state == FPD_CHILD_LEAVING) {
             continue;
         }
-        if (!is_graceful || patience <= 0) {
+        if (!may_finish || child->is_answering) { /* who answers runs no request */
             fpd_pools_stop_child(child);
-        } else if (child->is_answering) {
-            fpd_pools_stop_child(child); /* it runs no request */
         } else {
             fpd_pools_drain_child(child, patience);
         }

@@ -30,7 +30,7 @@ my ($folder, @services, @allowed, @problems, $torn_down, %given_port);
 
 BEGIN {
     my @own = qw(
-        repository build_path test_dir write_file read_file site free_port is_root pool_user allow_log problem
+        repository build_path test_dir write_file read_file rewrite site free_port is_root pool_user allow_log problem
         start_daemon start_php_fpm start_httpd start_nginx start_service php_routes wait_for
         check_descriptors http http_connect require_program done_testing sleep time
     );
@@ -58,6 +58,15 @@ alarm($ENV{FPMPOOL_TEST_TIMEOUT} || 300);
 # ---- places ---------------------------------------------------------------------------------
 
 sub repository { return $root }
+
+# Changes a daemon's configuration file: $change gets its text as $_.
+sub rewrite {
+    my ($daemon, $change) = @_;
+    my $text = read_file($daemon->conf_file);
+    $change->() for $text;
+    write_file($daemon->conf_file, $text);
+    return;
+}
 
 # build_path('bin/fpmpoold'): a file of the build tree (FPMPOOL_BUILD: another one).
 sub build_path { return ($ENV{FPMPOOL_BUILD} || "$root/build") . "/$_[0]" }
