@@ -1,6 +1,6 @@
 # fpmpool - one Makefile, not recursive. ./configure writes build/config.mk first.
 #
-#   make            build/bin/fpmpoold, build/bin/fpmpool-php<version>, build/lib/mod_fpmpool.so
+#   make            build/bin/fpmpoold, build/bin/fpmpool-php<version>, build/lib/mod_fpmpool*.so
 #   make check      unit and system tests        make install [DESTDIR=]
 #   make unit       build/test/*                 make uninstall
 #   make fuzz       build/test/fuzz_* (clang)    make clean distclean format
@@ -50,6 +50,7 @@ TOOL_SOURCES = $(wildcard t/chaos/*.c t/bin/*.c)
 MASTER = $(BUILD)/bin/fpmpoold
 HOSTS = $(PHP_VERSIONS:%=$(BUILD)/bin/fpmpool-php%)
 MODULE = $(BUILD)/lib/mod_fpmpool.so
+NAMES = $(BUILD)/lib/mod_fpmpool_php.so
 LIBRARY = $(BUILD)/libfpd.a
 UNITS = $(UNIT_SOURCES:t/unit/%.c=$(BUILD)/test/%)
 TOOLS = $(foreach file,$(TOOL_SOURCES),$(BUILD)/test/$(basename $(notdir $(file))))
@@ -58,7 +59,7 @@ FUZZERS = $(patsubst t/fuzz/%.c,$(BUILD)/test/%,$(wildcard t/fuzz/fuzz_*.c))
 
 .PHONY: all check unit fuzz install uninstall clean distclean format help
 .DELETE_ON_ERROR:
-all: $(MASTER) $(HOSTS) $(MODULE)
+all: $(MASTER) $(HOSTS) $(MODULE) $(NAMES)
 unit: $(UNITS) $(TOOLS) $(REPLAY)
 fuzz: $(FUZZERS)
 
@@ -84,6 +85,9 @@ endef
 $(foreach version,$(PHP_VERSIONS),$(eval $(call host_rules,$(version))))
 
 $(MODULE): $(call objects,$(MODULE_SOURCES),module) | $(BUILD)/lib
+	$(CC) $(SANITIZE) -shared $(LINK_HARDENING) $(USER_LDFLAGS) -o $@ $^
+
+$(NAMES): $(call objects,$(wildcard mod_fpmpool/named/*.c),module) | $(BUILD)/lib
 	$(CC) $(SANITIZE) -shared $(LINK_HARDENING) $(USER_LDFLAGS) -o $@ $^
 
 $(LIBRARY): $(call objects,$(LIBRARY_SOURCES),plain)
@@ -156,7 +160,7 @@ install: all
 	install -d $(DESTDIR)$(sysconfdir)/fpmpool/pool.d $(DESTDIR)$(localstatedir)/log
 	install -m 755 $(MASTER) $(DESTDIR)$(sbindir)/
 	install -m 755 $(HOSTS) $(DESTDIR)$(libexecdir)/fpmpool/
-	install -m 644 $(MODULE) $(DESTDIR)$(HTTPD_MODULEDIR)/
+	install -m 644 $(MODULE) $(NAMES) $(DESTDIR)$(HTTPD_MODULEDIR)/
 	umask 022; for file in fpmpoold.conf pool.d/www.conf; do \
 		test -e "$(DESTDIR)$(sysconfdir)/fpmpool/$$file" || \
 		$(FILL_IN) conf/$$file >"$(DESTDIR)$(sysconfdir)/fpmpool/$$file" || exit 1; done
@@ -169,7 +173,8 @@ install: all
 
 # Leaves the configuration and the logs.
 uninstall:
-	rm -f $(DESTDIR)$(sbindir)/fpmpoold $(DESTDIR)$(HTTPD_MODULEDIR)/mod_fpmpool.so
+	rm -f $(DESTDIR)$(sbindir)/fpmpoold $(DESTDIR)$(HTTPD_MODULEDIR)/mod_fpmpool.so \
+		$(DESTDIR)$(HTTPD_MODULEDIR)/mod_fpmpool_php.so
 	rm -rf $(DESTDIR)$(libexecdir)/fpmpool $(DOC)
 
 clean:
@@ -179,6 +184,6 @@ distclean: clean
 	rm -rf $(BUILD)/config.mk $(BUILD)/config.again build/asan build/cache
 
 format:
-	clang-format -i $(wildcard mod_fpmpool/*.[ch] fpmpoold/*/*.[ch] t/*/*.[ch])
+	clang-format -i $(wildcard mod_fpmpool/*.[ch] mod_fpmpool/*/*.[ch] fpmpoold/*/*.[ch] t/*/*.[ch])
 
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)

@@ -57,7 +57,7 @@ if [ -n "$missing" ]; then
     install_missing
 fi
 if [ "$purpose" = test ]; then
-    for application in dokuwiki wordpress; do
+    for application in dokuwiki wordpress mod-php; do
         sh "$(dirname "$0")/../t/lib/fetch-application.sh" "$application"
     done
 fi

@@ -59,12 +59,14 @@ void *fpmp_conf_dir_merge(apr_pool_t *pool, void *outer_conf, void *inner_conf)
     MERGE(max_params)
     MERGE(max_header)
     MERGE(aliases)
+    MERGE(serves_source)
 #undef MERGE
     if (inner->body_set) {
         merged->body_mode = inner->body_mode;
         merged->body_memory = inner->body_memory;
         merged->body_set = 1;
     }
+    merged->ini = fpmp_ini_merge(pool, outer->ini, inner->ini);
     fpmp_pool_overlay(&merged->server_timeouts, &inner->server_timeouts);
     fpmp_pool_overlay(&merged->section_timeouts, &inner->section_timeouts);
     return merged;
@@ -471,6 +473,21 @@ static const char *add_alias(cmd_parms *cmd, void *dir_conf, const char *name)
     return NULL;
 }
 
+static const char *set_engine_off(cmd_parms *cmd, void *dir_conf, const char *text)
+{
+    static const char *const choices[] = {"refuse", "decline", NULL};
+    fpmp_dir_conf *conf = dir_conf;
+    int choice = read_choice(text, choices);
+    if (choice < 0) {
+        return apr_psprintf(cmd->pool, "FpmPoolEngineOff: \"%s\" is not refuse or decline", text);
+    }
+    conf->serves_source = choice;
+    conf->serves_source_set = 1;
+    return NULL;
+}
+
+static char is_admin; /* its address says so: cmd->info of the php_admin_ forms */
+
 const command_rec fpmp_conf_directives[] = {
     AP_INIT_RAW_ARGS("<FpmPoolDefine", define_pool, NULL, RSRC_CONF,
                      "NAME: a pool; contains FpmPoolServer and FpmPoolTimeout"),
@@ -497,4 +514,14 @@ const command_rec fpmp_conf_directives[] = {
                   "largest size of a response's header block"),
     AP_INIT_ITERATE("FpmPoolHandlerAlias", add_alias, NULL, EVERYWHERE,
                     "other handler names that mean fpmpool, or none"),
+    AP_INIT_TAKE1("FpmPoolEngineOff", set_engine_off, NULL, EVERYWHERE,
+                  "where php_flag engine is off: refuse (403) or decline (the source is served)"),
+    AP_INIT_TAKE2("php_value", fpmp_ini_set_value, NULL, OR_OPTIONS, "NAME VALUE of a PHP setting"),
+    AP_INIT_TAKE2("php_flag", fpmp_ini_set_flag, NULL, OR_OPTIONS, "NAME on|off of a PHP setting"),
+    AP_INIT_TAKE2("php_admin_value", fpmp_ini_set_value, (void *)&is_admin, EVERYWHERE,
+                  "NAME VALUE of a PHP setting that scripts cannot change"),
+    AP_INIT_TAKE2("php_admin_flag", fpmp_ini_set_flag, (void *)&is_admin, EVERYWHERE,
+                  "NAME on|off of a PHP setting that scripts cannot change"),
+    AP_INIT_TAKE1("PHPINIDir", fpmp_ini_refuse_directory, NULL, RSRC_CONF,
+                  "of mod_php: fpmpoold -c takes its place"),
     {NULL, {NULL}, NULL, 0, RAW_ARGS, NULL}};

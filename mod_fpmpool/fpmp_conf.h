@@ -7,6 +7,7 @@
 #ifndef FPMP_CONF_H
 #define FPMP_CONF_H
 
+#include "fpmp_ini.h"
 #include "fpmp_pool.h"
 
 #include <httpd.h>
@@ -42,6 +43,8 @@ typedef struct fpmp_dir_conf {
     apr_size_t max_params;       /* bytes of encoded parameters */
     apr_size_t max_header;       /* bytes of a response header block */
     apr_array_header_t *aliases; /* const char *: handler names besides `fpmpool` */
+    fpmp_ini *ini;               /* php_value and its relatives; NULL: none */
+    int serves_source;           /* where the engine is off: as mod_php does, not 403 */
     unsigned pool_set : 1;
     unsigned retry_after_set : 1;
     unsigned checks_script_set : 1;
@@ -51,6 +54,7 @@ typedef struct fpmp_dir_conf {
     unsigned max_params_set : 1;
     unsigned max_header_set : 1;
     unsigned aliases_set : 1;
+    unsigned serves_source_set : 1;
 } fpmp_dir_conf;
 
 /* What the whole server has once. */

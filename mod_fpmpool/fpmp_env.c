@@ -218,6 +218,27 @@ static void add_body_facts(encoder *to, const fpmp_server *server, const fpmp_en
     }
 }
 
+/* php-fpm keeps what it is told until its worker ends: one pool for one set of settings. */
+static void add_fpm_settings(encoder *to, fpmp_ini *ini)
+{
+    int left_out = 0;
+    const char *values = fpmp_ini_write_lines(to->r->pool, ini, 0, &left_out);
+    const char *admin_values = fpmp_ini_write_lines(to->r->pool, ini, 1, &left_out);
+    if (values) {
+        add_pair(to, "PHP_VALUE", values);
+    }
+    if (admin_values) {
+        add_pair(to, "PHP_ADMIN_VALUE", admin_values);
+    }
+    if (left_out) {
+        ap_log_rerror(
+            APLOG_MARK, APLOG_INFO, 0, to->r,
+            "FPMP0012: pool %s: php_value and php_flag of .htaccess files are not sent to "
+            "a server with type=fpm: use .user.ini, or fpmpoold",
+            to->pool->name);
+    }
+}
+
 static void add_common_variables(request_rec *r)
 {
     /* A subrequest that shares its parent's table would run the parent's SCRIPT_FILENAME. */
@@ -246,10 +267,16 @@ static void add_variables(encoder *to, const fpmp_dir_conf *conf, const fpmp_ser
     add_authorization(to, conf);
     add_body_facts(to, server, facts);
     if (server->type == FPMP_TYPE_FPMPOOL) {
+        const char *settings = fpmp_ini_encode(r->pool, conf->ini);
+        if (settings) {
+            add_pair(to, WIRE_PARAM_INI, settings);
+        }
         add_pair(to, WIRE_PARAM_PEER, "1");
         if (facts->wants_ack) {
             add_pair(to, WIRE_PARAM_ACK, "1");
         }
+    } else if (server->type == FPMP_TYPE_FPM && conf->ini) {
+        add_fpm_settings(to, conf->ini);
     }
 }
 

@@ -64,6 +64,17 @@ static int is_ours(const request_rec *r, const fpmp_dir_conf *conf)
     return 0;
 }
 
+/* mod_php then leaves the request to httpd, which sends the source. */
+static int check_engine(request_rec *r, const fpmp_dir_conf *conf)
+{
+    if (!fpmp_ini_is_engine_off(conf->ini)) {
+        return OK;
+    }
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "FPMP0048: php_flag engine is off here: %s",
+                  r->filename);
+    return conf->serves_source ? DECLINED : HTTP_FORBIDDEN;
+}
+
 static int check_pool(request_rec *r, const fpmp_dir_conf *conf)
 {
     if (conf->pool) {
@@ -97,12 +108,16 @@ static int check_file(request_rec *r)
 
 static int check_request(request_rec *r, const fpmp_dir_conf *conf)
 {
+    int status = check_engine(r, conf);
+    if (status != OK) {
+        return status;
+    }
     if (r->used_path_info == AP_REQ_REJECT_PATH_INFO && r->path_info && *r->path_info) {
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "FPMP0054: AcceptPathInfo is off: %s%s",
                       r->filename, r->path_info);
         return HTTP_NOT_FOUND;
     }
-    int status = conf->checks_script ? check_file(r) : OK;
+    status = conf->checks_script ? check_file(r) : OK;
     return status == OK ? check_pool(r, conf) : status;
 }
 

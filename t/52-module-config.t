@@ -132,4 +132,8 @@ refused("FpmPoolFlush sometimes\n", 11, qr/is not auto, on or off/, 'FpmPoolFlus
 refused("FpmPoolMaxParams 1G\n", 11, qr/not a size/, 'FpmPoolMaxParams');
 refused("FpmPoolMaxHeader -1\n", 11, qr/not a size/, 'FpmPoolMaxHeader');
 refused("FpmPoolPassAuthorization Maybe\n", 11, qr/is not Off, On or Always/, 'FpmPoolPassAuthorization');
+refused("php_value \"bad name\" 1\n", 11, qr/php_value: "bad name" is not the name of a PHP setting/, 'php_value with a name that is none');
+refused("php_value memory_limit\n", 11, qr/php_value takes two arguments/, '... without value');
+refused("PHPINIDir /etc/php\n", 11, qr{is mod_php's: remove it, and start fpmpoold with -c /etc/php instead}, 'PHPINIDir');
+refused("FpmPoolEngineOff maybe\n", 11, qr/is not refuse or decline/, 'FpmPoolEngineOff');
 done_testing();

@@ -14,6 +14,7 @@
 #include "php.h"
 #include "php/current.h"
 #include "php_ini.h"
+#include "wire/wire.h"
 #include "zend_ini_scanner.h"
 
 #define USER_INI_CACHE_MAX 1024 /* directories; more start the cache anew */
@@ -193,7 +194,8 @@ static const fpd_plan_pair *find_admin(const fpd_plan_pool *plan, const char *ke
 /* Is this a setting that works for the whole process, or for all pool members through OPcache? */
 static int is_refused(const char *key)
 {
-    return is_list_of_disabled(key) || is_loader(key) || strncmp(key, "opcache.", 8) == 0;
+    return is_list_of_disabled(key) || is_loader(key) ||
+           (strncmp(key, "opcache.", 8) == 0 && strcmp(key, "opcache.enable") != 0);
 }
 
 typedef struct given {
@@ -252,8 +254,48 @@ static void apply_text(const fpd_sapi_request *request, const fpd_plan_pool *pla
     efree(lines);
 }
 
+/* As mod_php does before the request starts: php_value may change what PHP allows per directory,
+ * and from an .htaccess file only narrow what narrows (open_basedir). */
+static void apply_setting(const fpd_plan_pool *plan, char level, const char *name, size_t length,
+                          const char *value, size_t value_length)
+{
+    int is_admin = level == WIRE_INI_ADMIN;
+    int stage = level == WIRE_INI_HTACCESS ? ZEND_INI_STAGE_HTACCESS : ZEND_INI_STAGE_ACTIVATE;
+    zend_string *key = zend_string_init(name, length, 0);
+    zend_string *new_value = zend_string_init(value, value_length, 0);
+    zend_ini_entry *entry = find_entry(ZSTR_VAL(key));
+
+    if (entry != NULL && !is_refused(ZSTR_VAL(key)) && find_admin(plan, ZSTR_VAL(key)) == NULL &&
+        zend_alter_ini_entry_ex(key, new_value, is_admin ? ZEND_INI_SYSTEM : ZEND_INI_PERDIR, stage,
+                                0) == SUCCESS &&
+        is_admin) {
+        entry->modifiable = 0;
+    }
+    zend_string_release(new_value);
+    zend_string_release(key);
+}
+
+/* FPMPOOL_INI of our module. */
+static void apply_settings(const char *lines, const fpd_plan_pool *plan)
+{
+    while (*lines != '\0') {
+        const char *end = strchr(lines, '\n');
+        const char *equals = strchr(lines, '=');
+        if (end == NULL || equals == NULL || equals > end || equals == lines) {
+            fpd_current_log(FPD_LOG_ERROR, "FPMPOOL_INI is not well-formed, the rest is ignored");
+            return;
+        }
+        apply_setting(plan, lines[0], lines + 1, (size_t)(equals - lines) - 1, equals + 1,
+                      (size_t)(end - equals) - 1);
+        lines = end + 1;
+    }
+}
+
 void fpd_ini_begin(const fpd_sapi_request *request, const fpd_plan_pool *plan)
 {
+    if (request->settings != NULL) {
+        apply_settings(request->settings, plan);
+    }
     apply_text(request, plan, "PHP_VALUE", ZEND_INI_USER);
     apply_text(request, plan, "PHP_ADMIN_VALUE", ZEND_INI_SYSTEM);
 }

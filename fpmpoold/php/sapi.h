@@ -40,6 +40,7 @@ typedef struct fpd_sapi_request {
     void *io_context;
     int is_own_module;    /* FPMPOOL_PEER */
     int is_body_streamed; /* no length is known: the body ends with its stream */
+    const char *settings; /* FPMPOOL_INI; NULL: not sent */
     char *headers_kept;   /* FPD_SAPI_HEADERS_KEPT bytes for a copy of the header block, or NULL */
 
     /* fpd_sapi_prepare fills */

@@ -54,6 +54,14 @@ enum wire_protocol_status {
 #define WIRE_PARAM_PEER "FPMPOOL_PEER" /* "1": failure is a bare END_REQUEST OVERLOADED */
 #define WIRE_PARAM_ACK  "FPMPOOL_ACK"  /* "1": an empty STDERR record before PHP runs */
 #define WIRE_PARAM_BODY "FPMPOOL_BODY" /* "stream": body ends with the empty STDIN record */
+#define WIRE_PARAM_INI  "FPMPOOL_INI"  /* PHP settings: lines of a wire_ini_level, NAME=VALUE */
+
+/* Who wrote a setting of WIRE_PARAM_INI: what it may change (specification: apache.md 3). */
+enum wire_ini_level {
+    WIRE_INI_ADMIN = 'a',   /* php_admin_value: anything, and the script cannot change it */
+    WIRE_INI_SERVER = 's',  /* php_value of httpd's files: what PHP allows per directory */
+    WIRE_INI_HTACCESS = 'h' /* the same of an .htaccess file */
+};
 
 /* Why a byte stream is not FastCGI. wire_error_text() names each in words for a log line. */
 typedef enum wire_error {

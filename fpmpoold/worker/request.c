@@ -193,6 +193,7 @@ static void begin_request(fpd_request *request)
     request->is_peer = 0;
     request->is_ack_wanted = 0;
     request->is_body_streamed = 0;
+    request->settings = NULL;
     request->body = NULL;
     request->body_left = 0;
     request->body_read = 0;
@@ -240,7 +241,8 @@ static fpd_request_head finish_head(fpd_request *request)
     request->is_peer = take_own(request, WIRE_PARAM_PEER, "1");
     request->is_ack_wanted = take_own(request, WIRE_PARAM_ACK, "1");
     request->is_body_streamed = take_own(request, WIRE_PARAM_BODY, "stream");
-    drop_unknown_own(&request->params);
+    request->settings = fpd_params_get(&request->params, WIRE_PARAM_INI);
+    drop_unknown_own(&request->params); /* out of sight, their bytes stay */
     return request->role >= WIRE_RESPONDER && request->role <= WIRE_FILTER ? FPD_HEAD_READY
                                                                            : FPD_HEAD_ROLE;
 }

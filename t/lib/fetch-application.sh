@@ -1,5 +1,5 @@
 #!/bin/sh
-# fetch-application.sh dokuwiki|wordpress [FOLDER]: downloads Debian's package and the libraries it
+# fetch-application.sh dokuwiki|wordpress|mod-php [FOLDER]: downloads Debian's package and the libraries it
 # loads into FOLDER (default: build/cache), without installing anything. What is there already is
 # kept. Called by build/deps.sh and by the applications' tests.
 set -eu
@@ -8,7 +8,8 @@ case ${1:-} in
 dokuwiki) packages="dokuwiki libjs-jquery libjs-jquery-cookie libjs-jquery-ui libphp-simplepie php-geshi
     php-phpseclib php-random-compat" ;;
 wordpress) packages="wordpress wordpress-theme-twentytwentythree libjs-cropper libjs-underscore php-getid3" ;;
-*) echo "usage: fetch-application.sh dokuwiki|wordpress [FOLDER]" >&2; exit 64 ;;
+mod-php) packages="libapache2-mod-php8.2" ;; # the peer of 59-php-values.t, unpacked and never installed
+*) echo "usage: fetch-application.sh dokuwiki|wordpress|mod-php [FOLDER]" >&2; exit 64 ;;
 esac
 folder=${2:-$(cd "$(dirname "$0")/../.." && pwd)/build/cache}
 
