@@ -166,7 +166,7 @@ subtest 'make install DESTDIR=' => sub {
     my @file  = files_of($stage);
     my %there = map { $_ => 1 } @file;
     my @wanted = (
-        "$below/sbin/fpmpoold", "$below/libexec/fpmpool/$host", ($modules =~ s{^/}{}r) . '/mod_fpmpool.so',
+        "$below/sbin/fpmpoold", "$below/libexec/fpmpool/$host", ($modules =~ s{^/}{}r) . '/mod_fpmpool.so', ($modules =~ s{^/}{}r) . '/mod_fpmpool_php.so',
         (map { "$below/etc/fpmpool/$_" } qw(fpmpoold.conf pool.d/www.conf)),
         map { "$below/share/doc/fpmpool/$_" } qw(README.md CHANGES LICENSE fpmpoold/README.md mod_fpmpool/README.md conf/fpmpool.load
         conf/fpmpool.conf conf/fpmpoold.service conf/fpmpoold.tmpfiles conf/examples/laravel/pool.conf),
@@ -175,10 +175,10 @@ subtest 'make install DESTDIR=' => sub {
         ok($there{$file}, $file) or next;
         ok((stat "$stage/$file")[2] & 04, '... readable for all, whatever the umask was');
     }
-    is_deeply([ grep { !/^\Q$below\E/ && !/mod_fpmpool\.so$/ } @file ], [], 'nothing outside of the prefix but the module');
+    is_deeply([ grep { !/^\Q$below\E/ && !m{/mod_fpmpool(_php)?\.so$} } @file ], [], 'nothing outside of the prefix but the modules');
     is_deeply([ grep { -T "$stage/$_" && read_file("$stage/$_") =~ /\@[a-z]+dir\@/ } @file ], [], 'every place is filled in');
     my $doc = "$stage/$below/share/doc/fpmpool/conf";
-    is(read_file("$doc/fpmpool.load"), "LoadModule fpmpool_module $modules/mod_fpmpool.so\n", 'fpmpool.load names the place of the module');
+    is(read_file("$doc/fpmpool.load"), "LoadModule fpmpool_module $modules/mod_fpmpool.so\n", 'fpmpool.load names the place of the modules');
     like(read_file("$doc/fpmpool.conf"), qr/^FpmPoolSocketDir \Q$prefix\E\/run\/fpmpool$/m, 'fpmpool.conf that of the sockets');
 
     my $mine = write_file("$stage/$below/etc/fpmpool/pool.d/www.conf", "; mine\n");
