@@ -7,11 +7,14 @@
 #include "fpmp_response.h"
 #include "fpmp_header.h"
 
+#include "wire/wire.h"
+
 #include <http_log.h>
 #include <http_protocol.h>
 #include <http_request.h>
 #include <util_filter.h>
 #include <apr_date.h>
+#include <apr_escape.h>
 #include <apr_strings.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,6 +205,29 @@ static int set_own(fpmp_response *response, const fpmp_header_line *line, const 
     return 1;
 }
 
+/* What a script told with apache_note() or apache_setenv(). This module's own notes stay its own.
+ */
+static int take_told(fpmp_response *response, const fpmp_header_line *line, const char *value)
+{
+    request_rec *r = response->r;
+    int is_note = fpmp_header_is(line, WIRE_HEADER_NOTE);
+    if (response->pool->server.type != FPMP_TYPE_FPMPOOL ||
+        (!is_note && !fpmp_header_is(line, WIRE_HEADER_ENV))) {
+        return 0;
+    }
+    const char *equals = strchr(value, '=');
+    const char *name =
+        equals ? apr_punescape_url(r->pool,
+                                   apr_pstrmemdup(r->pool, value, (apr_size_t)(equals - value)),
+                                   NULL, NULL, 0)
+               : NULL;
+    const char *text = equals ? apr_punescape_url(r->pool, equals + 1, NULL, NULL, 0) : NULL;
+    if (name && *name && text && (!is_note || strncasecmp(name, "fpmpool-", 8) != 0)) {
+        apr_table_setn(is_note ? r->notes : r->subprocess_env, name, text);
+    }
+    return 1;
+}
+
 /* Returns 0 for a line that makes the whole answer invalid. */
 static int apply_line(fpmp_response *response, const fpmp_header_line *line, header_facts *facts)
 {
@@ -214,7 +240,8 @@ static int apply_line(fpmp_response *response, const fpmp_header_line *line, hea
     if (fpmp_header_is(line, "Status")) {
         return set_status(r, line, value, facts);
     }
-    if (set_own(response, line, value, facts) || is_one_of(line, dropped)) {
+    if (set_own(response, line, value, facts) || is_one_of(line, dropped) ||
+        take_told(response, line, value)) {
         return 1;
     }
     /* err_headers_out, so that it survives a 304 or an ErrorDocument. */

@@ -142,7 +142,7 @@ subtest 'exported names' => sub {
             next if $name eq 'main' || $name eq 'fpmpool_module' || $name =~ /^__|^\.|^asan|^_/;
             my $prefix = $is_module ? qr/^fpmp_/ : $object =~ m{/wire/} ? qr/^wire_/ : qr/^fpd_/;
             # PHP_FUNCTION() names what PHP code calls, and makes it global
-            $prefix = qr/^(?:fpd|zif)_/ if $object =~ m{/php/functions\.o$};
+            $prefix = qr/^(?:fpd|zif)_/ if $object =~ m{/php/(?:functions|apache)\.o$};
             $prefix = qr{^php\d?_module$} if $object =~ m{/named/}; # the names are what it is for
             like($name, $prefix, "$object: $name") or next;
         }

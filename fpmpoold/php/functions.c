@@ -1,4 +1,4 @@
-/* functions.c - what php-fpm adds to PHP: three functions and their ini settings.
+/* functions.c - what php-fpm adds to PHP, and the table of all our functions.
  *
  * Runs in workers, inside a request. Talks to the connection only through the request's callbacks.
  */
@@ -11,6 +11,7 @@
 #include "base/loop.h"
 #include "ext/standard/head.h"
 #include "ext/standard/info.h"
+#include "php/apache.h"
 #include "php/current.h"
 #include "php_main.h"
 #include "php_output.h"
@@ -192,10 +193,34 @@ ZEND_END_ARG_INFO()
 ZEND_BEGIN_ARG_WITH_RETURN_TYPE_MASK_EX(arginfo_status, 0, 0, MAY_BE_ARRAY | MAY_BE_FALSE)
 ZEND_END_ARG_INFO()
 
+/* Of mod_php: names, types and defaults are its own. */
+ZEND_BEGIN_ARG_WITH_RETURN_TYPE_MASK_EX(arginfo_note, 0, 1, MAY_BE_STRING | MAY_BE_FALSE)
+ZEND_ARG_TYPE_INFO(0, note_name, IS_STRING, 0)
+ZEND_ARG_TYPE_INFO_WITH_DEFAULT_VALUE(0, note_value, IS_STRING, 1, "null")
+ZEND_END_ARG_INFO()
+ZEND_BEGIN_ARG_WITH_RETURN_TYPE_MASK_EX(arginfo_getenv, 0, 1, MAY_BE_STRING | MAY_BE_FALSE)
+ZEND_ARG_TYPE_INFO(0, variable, IS_STRING, 0)
+ZEND_ARG_TYPE_INFO_WITH_DEFAULT_VALUE(0, walk_to_top, _IS_BOOL, 0, "false")
+ZEND_END_ARG_INFO()
+ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_setenv, 0, 2, _IS_BOOL, 0)
+ZEND_ARG_TYPE_INFO(0, variable, IS_STRING, 0)
+ZEND_ARG_TYPE_INFO(0, value, IS_STRING, 0)
+ZEND_ARG_TYPE_INFO_WITH_DEFAULT_VALUE(0, walk_to_top, _IS_BOOL, 0, "false")
+ZEND_END_ARG_INFO()
+
+/* clang-format off */
 static const zend_function_entry functions[] = {
-    ZEND_FE(fastcgi_finish_request, arginfo_finish) ZEND_FE(apache_request_headers, arginfo_headers)
-        ZEND_FALIAS(getallheaders, apache_request_headers, arginfo_headers)
-            ZEND_FE(fpm_get_status, arginfo_status) ZEND_FE_END};
+    ZEND_FE(fastcgi_finish_request, arginfo_finish)
+    ZEND_FE(apache_request_headers, arginfo_headers)
+    ZEND_FALIAS(getallheaders, apache_request_headers, arginfo_headers)
+    ZEND_FE(fpm_get_status, arginfo_status)
+    ZEND_FE(apache_response_headers, arginfo_headers)
+    ZEND_FE(apache_note, arginfo_note)
+    ZEND_FE(apache_getenv, arginfo_getenv)
+    ZEND_FE(apache_setenv, arginfo_setenv)
+    ZEND_FE_END
+};
+/* clang-format on */
 
 static PHP_MINIT_FUNCTION(fpmpool)
 {

@@ -5,6 +5,7 @@
 #include "SAPI.h"
 #include "http_status_codes.h"
 #include "php.h"
+#include "php/apache.h"
 #include "php/current.h"
 #include "php/functions.h"
 #include "php/module.h"
@@ -131,6 +132,9 @@ int fpd_module_send_headers(sapi_headers_struct *headers)
     append_headers(&block, headers, append_status(&block, headers));
     smart_str_appendl(&block, "\r\n", 2);
     keep_copy(request, &block);
+    ZSTR_LEN(block.s) -= 2; /* the lines for our module are no header that %{}o shows */
+    fpd_apache_append(&block, request);
+    smart_str_appendl(&block, "\r\n", 2);
     /* Not through the callback for output: an aborted connection shows at the next write. */
     if (!fpd_current_is_finished()) {
         request->io->write_output(request->io_context, ZSTR_VAL(block.s), ZSTR_LEN(block.s));

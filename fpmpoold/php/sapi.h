@@ -33,6 +33,8 @@ typedef struct fpd_sapi_io {
 
 #define FPD_SAPI_HEADERS_KEPT 8192
 
+struct fpd_apache; /* private to php/apache.c */
+
 /* One request. The caller zeroes it and fills the first part. Strings belong to params. */
 typedef struct fpd_sapi_request {
     fpd_params *params;
@@ -55,6 +57,7 @@ typedef struct fpd_sapi_request {
     int status;
     int is_finished_early; /* fastcgi_finish_request was called */
     size_t headers_kept_length;
+    struct fpd_apache *apache; /* what the script told httpd, NULL: nothing */
     uint64_t memory_peak;
     char user[FPD_SLOT_USER_SIZE]; /* of HTTP authentication, "" if none */
 } fpd_sapi_request;

@@ -63,6 +63,11 @@ enum wire_ini_level {
     WIRE_INI_HTACCESS = 'h' /* the same of an .htaccess file */
 };
 
+/* Header lines of our daemon's answers to our module, which takes them out: what a script told with
+ * apache_note() and apache_setenv(), NAME=VALUE, both URL-encoded. */
+#define WIRE_HEADER_NOTE "Fpmpool-Note"
+#define WIRE_HEADER_ENV  "Fpmpool-Env"
+
 /* Why a byte stream is not FastCGI. wire_error_text() names each in words for a log line. */
 typedef enum wire_error {
     WIRE_OK = 0,
