@@ -175,6 +175,23 @@ void fpd_board_read_slot(const fpd_board *board, uint32_t index, fpd_slot_view *
     view->last_memory = atomic_load(&slot->last_memory);
 }
 
+static void make_printable(char *text, size_t size)
+{
+    text[size - 1] = '\0';
+    for (; *text != '\0'; text++) {
+        *text = *text < 0x20 || *text > 0x7e ? '.' : *text;
+    }
+}
+
+void fpd_board_make_printable(fpd_slot_view *view)
+{
+    make_printable(view->method, sizeof(view->method));
+    make_printable(view->uri, sizeof(view->uri));
+    make_printable(view->query, sizeof(view->query));
+    make_printable(view->user, sizeof(view->user));
+    make_printable(view->script, sizeof(view->script));
+}
+
 const char *fpd_board_stage_text(fpd_slot_stage stage)
 {
     switch (stage) {

@@ -146,6 +146,10 @@ typedef struct fpd_slot_view {
 
 void fpd_board_read_slot(const fpd_board *board, uint32_t index, fpd_slot_view *view);
 
+/* For log messages, as php-fpm does: what is not printable ASCII in the texts becomes '.'. A view
+ * that another process sent is good for it too: every text ends within its size. */
+void fpd_board_make_printable(fpd_slot_view *view);
+
 /* php-fpm's name of a stage (spec/php-fpm.md 3.8). */
 const char *fpd_board_stage_text(fpd_slot_stage stage);
 

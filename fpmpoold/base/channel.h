@@ -12,6 +12,7 @@
 
 #include "apr_errno.h"
 #include "apr_pools.h"
+#include "base/board.h"
 
 #define FPD_CHANNEL_FDS      8
 #define FPD_CHANNEL_BODY_MAX 66560 /* one whole FastCGI record and room for a struct */
@@ -31,15 +32,18 @@ typedef enum fpd_message_type {
     FPD_MESSAGE_ASSIGN = 64, /* body fpd_message_assign + leftover bytes; one fd */
     FPD_MESSAGE_RETIRE,      /* the slot was CLAIMED for this: exit 0 now */
     FPD_MESSAGE_LOGS,        /* body fpd_message_reopen; fds */
+    FPD_MESSAGE_TRACE,       /* on the tracer's own channel: body fpd_message_trace; fd: slow log */
     /* worker -> pool process */
     FPD_MESSAGE_READY_WORKER = 96, /* first message of a worker: it is IDLE_NO_LANE now */
-    FPD_MESSAGE_RETURN,   /* body fpd_message_return + leftover bytes; no fd: the pool process
-                             uses its own duplicate. Sent for every connection that does not
-                             stay as the worker's lane */
-    FPD_MESSAGE_REFUSED,  /* body fpd_message_refused: ASSIGN arrived too late, fd dropped, lane
-                             closed; the slot stays CLAIMED by the pool process */
-    FPD_MESSAGE_AVAILABLE /* no body: became IDLE_NO_LANE because work is queued (no connection
+    FPD_MESSAGE_RETURN,    /* body fpd_message_return + leftover bytes; no fd: the pool process
+                              uses its own duplicate. Sent for every connection that does not
+                              stay as the worker's lane */
+    FPD_MESSAGE_REFUSED,   /* body fpd_message_refused: ASSIGN arrived too late, fd dropped, lane
+                              closed; the slot stays CLAIMED by the pool process */
+    FPD_MESSAGE_AVAILABLE, /* no body: became IDLE_NO_LANE because work is queued (no connection
                              to return), or its lane was dropped */
+    FPD_MESSAGE_TRACED     /* on the tracer's own channel, one for each TRACE: body
+                              fpd_message_traced */
 } fpd_message_type;
 
 typedef struct fpd_message_header {
@@ -83,6 +87,25 @@ typedef struct fpd_message_reopen {
     uint32_t has_access_log; /* then the first fd */
     uint32_t has_slow_log;   /* then the next fd */
 } fpd_message_reopen;
+
+/* Where is the script? Asked of the tracer of a worker (worker/slow_log.h), one at a time. */
+typedef struct fpd_message_trace {
+    int64_t request; /* request_started of the slot: this request and no other */
+    char time[24];   /* for the entry: "23-Nov-2026 03:02:51", local time, NUL at the end */
+} fpd_message_trace;
+
+typedef enum fpd_trace_outcome {
+    FPD_TRACE_WRITTEN = 1, /* the entry is in the file, if write_error is 0 */
+    FPD_TRACE_TOO_LATE     /* the script had ended: nothing was written */
+} fpd_trace_outcome;
+
+typedef struct fpd_message_traced {
+    uint32_t outcome;    /* fpd_trace_outcome */
+    int32_t read_error;  /* errno: the entry says that the dump failed; 0: frames were read */
+    int32_t write_error; /* errno: the entry was lost, whole or in part; 0: it was written */
+    uint32_t padding;
+    fpd_slot_view view; /* the request as it was when it was traced */
+} fpd_message_traced;
 
 /* What arrived. body points into the caller's buffer. Descriptors belong to the receiver, who
  * closes them, wanted or not. */

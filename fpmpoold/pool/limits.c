@@ -51,13 +51,6 @@ static int64_t running_since(const fpd_child *child)
     return since > atomic_load(&slot->idle_since) ? since : 0;
 }
 
-static void make_printable(char *text)
-{
-    for (; *text != '\0'; text++) {
-        *text = *text < 0x20 || *text > 0x7e ? '.' : *text;
-    }
-}
-
 static void end_child(fpd_child *child, int64_t since, int64_t now)
 {
     fpd_pool *pool = child->pool;
@@ -65,9 +58,7 @@ static void end_child(fpd_child *child, int64_t since, int64_t now)
     int64_t elapsed = now - since;
 
     fpd_board_read_slot(pool->board, child->slot, &view);
-    make_printable(view.script);
-    make_printable(view.uri);
-    make_printable(view.query);
+    fpd_board_make_printable(&view);
     fpd_log(FPD_LOG_WARNING,
             "child %d, script '%s' (request: \"%s %s%s%s\") execution timed out (%ld.%06d sec), "
             "terminating",

@@ -17,6 +17,7 @@
 #include "pool/farewell.h"
 #include "pool/limits.h"
 #include "pool/listener.h"
+#include "pool/slow_requests.h"
 #include "pool/spawn.h"
 
 #define SECOND        INT64_C(1000000)
@@ -352,6 +353,7 @@ apr_status_t fpd_pool_create(fpd_pool **created, const fpd_pool_setup *setup, ap
     atomic_store(&pool->board->queue_limit, fpd_queue_limit(pool->queue));
     fpd_spawn_create(pool);
     fpd_dispatch_create(pool);
+    fpd_slow_requests_create(pool);
     fpd_limits_create(pool);
     status = fpd_connections_create(pool);
     if (status == APR_SUCCESS) {

@@ -73,10 +73,11 @@ typedef struct fpd_pool {
     fpd_loop_timer *assign_timer; /* an ASSIGN that is not taken up */
     fpd_loop_timer *queue_timer;  /* queue.timeout */
     fpd_loop_timer *limit_timer;  /* request_terminate_timeout */
-    fpd_loop_timer *fork_timer;   /* forks that were put off */
-    fpd_message_buffer *buffer;   /* for every receive; valid until the next one */
-    uint8_t *peek;                /* FPD_POOL_PEEK_SIZE, for looking at heads */
-    uint8_t *params;              /* FPD_POOL_PARAMS_SIZE */
+    struct fpd_slow_requests *slow_requests;
+    fpd_loop_timer *fork_timer; /* forks that were put off */
+    fpd_message_buffer *buffer; /* for every receive; valid until the next one */
+    uint8_t *peek;              /* FPD_POOL_PEEK_SIZE, for looking at heads */
+    uint8_t *params;            /* FPD_POOL_PARAMS_SIZE */
 } fpd_pool;
 
 /* Makes everything but workers; board must be mapped writable. Owned by memory. */

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/shortage.h"
 #include "pool/dispatch.h"
+#include "pool/slow_requests.h"
 
 struct fpd_spawn {
     fpd_child *children; /* one for each slot */
@@ -123,6 +124,7 @@ static void on_channel(void *context, uint32_t events)
 typedef struct fork_pieces {
     int channel[2]; /* 0: ours, 1: the worker's */
     int output[2];  /* 0: ours, 1: the worker's; -1: none */
+    int tracer[2];  /* the same */
 } fork_pieces;
 
 static void discard(fork_pieces *pieces)
@@ -134,6 +136,9 @@ static void discard(fork_pieces *pieces)
         if (pieces->output[i] >= 0) {
             close(pieces->output[i]);
         }
+        if (pieces->tracer[i] >= 0) {
+            close(pieces->tracer[i]);
+        }
     }
 }
 
@@ -142,13 +147,16 @@ static apr_status_t prepare(fpd_child *child, fork_pieces *pieces)
     uint64_t word = atomic_load(&slot_of(child)->word);
     apr_status_t status;
 
-    *pieces = (fork_pieces){.channel = {-1, -1}, .output = {-1, -1}};
+    *pieces = (fork_pieces){.channel = {-1, -1}, .output = {-1, -1}, .tracer = {-1, -1}};
     status = fpd_channel_pair(pieces->channel);
-    if (status != APR_SUCCESS) {
-        return status;
-    }
-    if (child->pool->plan->catch_workers_output && pipe2(pieces->output, O_CLOEXEC) != 0) {
+    if (status == APR_SUCCESS && child->pool->plan->catch_workers_output &&
+        pipe2(pieces->output, O_CLOEXEC) != 0) {
         status = errno;
+    }
+    if (status == APR_SUCCESS && child->pool->slow_requests != NULL) {
+        status = fpd_channel_pair(pieces->tracer);
+    }
+    if (status != APR_SUCCESS) {
         discard(pieces);
         return status;
     }
@@ -168,7 +176,7 @@ static void child_use(fpd_child *child, const fork_pieces *pieces)
         .log = given->log,
         .output = pieces->output[1],
         .access_log = given->access_log,
-        .slow_log = given->slow_log,
+        .tracer = pieces->tracer[1],
         .file_limit = given->file_limit,
     };
 
@@ -190,6 +198,9 @@ static void parent_use(fpd_child *child, const fork_pieces *pieces, pid_t pid)
     if (pieces->output[1] >= 0) {
         close(pieces->output[1]);
     }
+    if (pieces->tracer[1] >= 0) {
+        close(pieces->tracer[1]);
+    }
     child->pid = pid;
     child->channel = pieces->channel[0];
     child->started_at = fpd_monotonic_now();
@@ -202,6 +213,7 @@ static void parent_use(fpd_child *child, const fork_pieces *pieces, pid_t pid)
     atomic_store(&slot_of(child)->started_at, now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000);
     pool->spawn->total++;
     fpd_output_start(&child->output, pieces->output[0], pid, pool->plan, pool->loop, pool->memory);
+    fpd_slow_requests_adopt(child, pieces->tracer[0]);
     status =
         fpd_loop_add(pool->loop, child->channel, EPOLLIN, on_channel, child, &child->channel_watch);
     if (status != APR_SUCCESS) {
@@ -490,6 +502,7 @@ static void take_death(fpd_child *child, int status)
         read_channel(child, 1);
         leave_channel(child);
     }
+    fpd_slow_requests_leave(child);
     fpd_output_stop(&child->output);
     log_death(child, status, how, lived);
     fpd_dispatch_bury(child, how);
@@ -543,22 +556,17 @@ void fpd_spawn_retire_all(fpd_pool *pool)
 
 void fpd_spawn_send_logs(fpd_pool *pool)
 {
-    fpd_message_reopen message = {.has_access_log = pool->setup.access_log >= 0,
-                                  .has_slow_log = pool->setup.slow_log >= 0};
-    int fds[2];
-    int used = 0;
+    /* The slow log goes to a worker with each question of slow_requests.c. */
+    fpd_message_reopen message = {.has_access_log = 1};
 
-    if (message.has_access_log) {
-        fds[used++] = pool->setup.access_log;
-    }
-    if (message.has_slow_log) {
-        fds[used++] = pool->setup.slow_log;
+    if (pool->setup.access_log < 0) {
+        return;
     }
     for (uint32_t i = 0; i < pool->slot_count; i++) {
         fpd_child *child = &pool->spawn->children[i];
         if (child->pid != 0 && child->channel >= 0 &&
             fpd_channel_send(child->channel, FPD_MESSAGE_LOGS, &message, sizeof(message), NULL, 0,
-                             fds, used, MSG_DONTWAIT) != APR_SUCCESS) {
+                             &pool->setup.access_log, 1, MSG_DONTWAIT) != APR_SUCCESS) {
             fpd_log(FPD_LOG_WARNING, "child %d did not take the new log files", (int)child->pid);
         }
     }
@@ -575,6 +583,7 @@ void fpd_spawn_create(fpd_pool *pool)
         spawn->children[i].slot = i;
         spawn->children[i].channel = -1;
         spawn->children[i].output.fd = -1;
+        spawn->children[i].tracer = -1;
     }
     pool->spawn = spawn;
     pool->fork_timer = fpd_loop_timer_create(pool->loop, fork_again, pool);

@@ -28,6 +28,11 @@ typedef struct fpd_child {
     fpd_connection_id assigned;
     int64_t ended_at;      /* limits.h: when it got TERM; 0: never */
     int64_t ended_request; /* and request_started of the request that was meant */
+    int tracer;            /* slow_requests.h: channel to the worker's tracer, -1: none */
+    fpd_loop_id tracer_watch;
+    int64_t slow_request; /* request_started of the last one that was found slow, 0: none */
+    int64_t slow_elapsed; /* and how long it had been running then */
+    int is_trace_awaited; /* the tracer has not answered yet */
 } fpd_child;
 
 typedef struct fpd_spawn fpd_spawn;
@@ -59,7 +64,7 @@ void fpd_spawn_kill_all(fpd_pool *pool, int signal_number);
 /* Tells every worker to exit when it has finished what it does, now if it is idle. */
 void fpd_spawn_retire_all(fpd_pool *pool);
 
-/* Sends the new log files to every worker, then raises the board's log generation. */
+/* Sends the new access.log to every worker, then raises the board's log generation. */
 void fpd_spawn_send_logs(fpd_pool *pool);
 
 #endif

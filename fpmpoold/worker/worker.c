@@ -19,10 +19,12 @@
 #include "base/channel.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/shortage.h"
 #include "base/title.h"
 #include "php/sapi.h"
 #include "php/start.h"
 #include "worker/exchange.h"
+#include "worker/slow_log.h"
 
 #define EXIT_BROKEN 70
 #define KEPT_MAX    32
@@ -34,7 +36,6 @@ typedef struct worker {
     fpd_connection_id connection; /* of the lane */
     uint32_t log_generation;
     int access_log;
-    int slow_log;
     uint64_t served;
     fpd_exchange exchange;
     fpd_message_buffer buffer;
@@ -96,7 +97,7 @@ static int close_others(const fpd_worker_setup *setup)
     int php_count;
     const int *php = fpd_start_descriptors(&php_count);
     unsigned int next = 3;
-    const int own[] = {setup->channel, setup->log, setup->access_log, setup->slow_log};
+    const int own[] = {setup->channel, setup->log, setup->access_log, setup->tracer};
 
     for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
         kept[count++] = own[i];
@@ -241,9 +242,6 @@ static void take_logs(worker *self, const fpd_message *message)
     }
     if (reopen->has_access_log && used < message->fd_count) {
         replace_log(&self->access_log, message->fds[used++]);
-    }
-    if (reopen->has_slow_log && used < message->fd_count) {
-        replace_log(&self->slow_log, message->fds[used++]);
     }
     for (; used < message->fd_count; used++) {
         close(message->fds[used]);
@@ -511,6 +509,20 @@ static int become_ready(worker *self)
     return 0;
 }
 
+/* A worker without it serves as well as ever; the pool process sees the closed channel. */
+static void start_tracer(const fpd_worker_setup *setup)
+{
+    char reason[FPD_SHORTAGE_MAX];
+    int error = fpd_slow_log_start(setup);
+
+    if (error != 0) {
+        close(setup->tracer);
+        fpd_log(FPD_LOG_WARNING,
+                "child %d writes no traces to slowlog '%s': its thread cannot be made: %s",
+                (int)getpid(), setup->plan->slowlog, fpd_shortage_describe(reason, error));
+    }
+}
+
 void fpd_worker_run(const fpd_worker_setup *setup)
 {
     worker *self = apr_pcalloc(setup->pool, sizeof(*self));
@@ -521,7 +533,6 @@ void fpd_worker_run(const fpd_worker_setup *setup)
     self->slot = &setup->board->slots[setup->slot];
     self->lane = -1;
     self->access_log = setup->access_log;
-    self->slow_log = setup->slow_log;
     self->log_generation = atomic_load(&setup->board->log_generation);
     if (failure != NULL) {
         fpd_log_errno(FPD_LOG_ERROR, errno, "child failed to initialize: %s", failure);
@@ -531,6 +542,9 @@ void fpd_worker_run(const fpd_worker_setup *setup)
     if (status != APR_SUCCESS) {
         fpd_log_errno(FPD_LOG_ERROR, status, "child failed to initialize: PHP's timer");
         leave(self, EXIT_BROKEN);
+    }
+    if (setup->tracer >= 0) {
+        start_tracer(setup);
     }
     fpd_exchange_create(&self->exchange, setup, release, current_access_log, self);
     atomic_store_explicit(&self->slot->idle_since, fpd_monotonic_now(), memory_order_relaxed);

@@ -17,7 +17,7 @@ typedef struct fpd_worker_setup {
     int log;          /* datagrams to the master */
     int output;       /* write end of a pipe for stdout and stderr, or -1: /dev/null */
     int access_log;   /* or -1 */
-    int slow_log;     /* or -1 */
+    int tracer;       /* slow_log.h: its end of that channel, or -1 */
     int file_limit;   /* soft RLIMIT_NOFILE to give back, 0: none */
     apr_pool_t *pool; /* a new pool for the worker's own things */
 } fpd_worker_setup;
