@@ -98,15 +98,15 @@ subtest "$count requests of @{[ scalar @kind ]} kinds in one worker" => sub {
     }
 };
 
-subtest 'system calls of a warm small request' => sub {
-    plan(skip_all => 'needs strace (Debian package strace)') unless grep { -x "$_/strace" } split /:/, $ENV{PATH};
-    my $requests = 100;
-    my $plain    = start_daemon(name => 'plain', conf => { www => { 'pm.max_children' => 1 } });
+# The calls of each warm request of a worker, and those of its other threads.
+sub calls_of_requests {
+    my ($name, $requests, %key) = @_;
+    my $plain    = start_daemon(name => $name, conf => { www => { 'pm.max_children' => 1, %key } });
     my ($pid)    = $plain->worker_pids;
     my $client   = php_connect($plain);
     $client->request(script => "$root/hello.php") for 1 .. 50;
-    my $trace = test_dir() . '/trace';
-    my $tracer = FPMPool::Process::spawn(argv => [ 'strace', '-o', $trace, '-p', $pid ], stderr => "$trace.err");
+    my $trace = test_dir() . "/trace-$name";
+    my $tracer = FPMPool::Process::spawn(argv => [ 'strace', '-f', '-o', $trace, '-p', $pid ], stderr => "$trace.err");
     my $is_attached = eval { wait_for { -s "$trace.err" && read_file("$trace.err") =~ /attached/ } 10, 'strace' };
     my $refusal = $is_attached ? '' : -s "$trace.err" ? read_file("$trace.err") : 'no word';
     for (1 .. $requests) {
@@ -116,18 +116,34 @@ subtest 'system calls of a warm small request' => sub {
     kill 'INT', $tracer;
     FPMPool::Process::reap($tracer, 10);
     plan(skip_all => "strace cannot attach: $refusal") unless $is_attached;
-    # Once a second or two PHP looks whether files have changed, and we whether the folder has: those
-    # requests have more, so the typical one is taken.
-    my (@calls_of, %calls);
+    my (@calls_of, @other);
     for my $line (split /\n/, read_file($trace)) {
-        my ($call) = $line =~ /^(\w+)\(/ or next;
+        my ($thread, $call) = $line =~ /^(\d+)\s+(\w+)\(/ or next;
+        if ($thread != $pid) {
+            push @other, $line;
+            next;
+        }
         push @calls_of, [] if $call eq 'recvfrom';
         push @{ $calls_of[-1] }, $call if @calls_of;
     }
     pop @calls_of;
-    cmp_ok(scalar @calls_of, '>=', $requests - 2, 'every request was seen');
-    my ($typical) = (sort { @$a <=> @$b } @calls_of)[ @calls_of / 2 ];
+    return (\@calls_of, \@other);
+}
+
+# Once a second or two PHP looks whether files have changed, and we whether the folder has: those
+# requests have more, so the typical one is taken.
+sub typical { my ($calls_of) = @_; return (sort { @$a <=> @$b } @$calls_of)[ @$calls_of / 2 ] }
+
+subtest 'system calls of a warm small request' => sub {
+    plan(skip_all => 'needs strace (Debian package strace)') unless grep { -x "$_/strace" } split /:/, $ENV{PATH};
+    my $requests = 100;
+    my ($calls_of) = calls_of_requests('plain', $requests);
+    cmp_ok(scalar @$calls_of, '>=', $requests - 2, 'every request was seen');
+    my $typical = typical($calls_of);
     cmp_ok(scalar @$typical, '<=', 8, 'at most 8') or diag("@$typical");
-    is(scalar(grep { @$_ > 8 + 8 } @calls_of), 0, 'and never many more');
+    is(scalar(grep { @$_ > 8 + 8 } @$calls_of), 0, 'and never many more');
+    my ($watched, $tracer) = calls_of_requests('slow', $requests, slowlog => test_dir() . '/slow.log', request_slowlog_timeout => '5s');
+    is("@{ typical($watched) }", "@$typical", 'the same with a slow log');
+    is(scalar(grep { !/^\d+\s+recvmsg\(\d+,\s+<(?:unfinished|detached)/ } @$tracer), 0, '... whose thread sleeps') or diag(join "\n", @$tracer);
 };
 done_testing();
