@@ -25,6 +25,7 @@ my $root = site('www',
     'ini.php'    => '<?php set_time_limit(60); ini_set("precision", 3); chdir("/"); echo ini_get("precision"), ini_get("user_agent");',
     'reply.php'  => '<?php header("HTTP/1.1 404 Foo"); header("X-A: 1"); error_log("said"); echo $undefined;',
     'own/a.php'  => '<?php echo ini_get("user_agent");',
+    'sleep.php'  => '<?php function f() { return sleep(4); } echo f();',
     'note.txt'   => 'no script',
 );
 write_file("$root/own/.user.ini", "user_agent = own\n");
@@ -47,7 +48,7 @@ SH
 my $daemon = start_daemon(binary => "$bin/fpmpoold", wait => 0, conf => {
     global => { process_control_timeout => 60 },
     www => { 'pm.max_children' => 1, 'ping.path' => '/ping', 'pm.status_path' => '/status', 'access.log' => test_dir() . '/access.log', 'access.format' => '"%R %u %m %r%Q%q %s %C %M %t %{Content-type}o %{HTTP_HOST}e"',
-        'php_admin_value[opcache.jit]' => 'off', 'php_admin_value[error_log]' => '/dev/null', 'php_value[display_errors]' => 0, 'env[A]' => 'b', 'php_admin_value[disable_functions]' => 'gethostname' },
+        'php_admin_value[opcache.jit]' => 'off', slowlog => test_dir() . '/slow.log', request_slowlog_timeout => '2s', 'php_admin_value[error_log]' => '/dev/null', 'php_value[display_errors]' => 0, 'env[A]' => 'b', 'php_admin_value[disable_functions]' => 'gethostname' },
 });
 $daemon->wait_log(qr/ready to handle connections/, 90);
 my @case = (
@@ -82,6 +83,11 @@ subtest 'requests' => sub {
         1 while $client->read_record;
     }
     is(php_request($daemon, "$root/hello.php", timeout => 60)->{body}, "hello\n", 'serves after bytes that are no request');
+};
+allow_log(qr/executing too slow/);
+subtest 'a slow request' => sub {
+    is(php_request($daemon, "$root/sleep.php", timeout => 60)->{body}, '0', 'sleeps as long as it wants');
+    like(read_file(test_dir() . '/slow.log'), qr{^script_filename = \Q$root\E/sleep\.php\n\[0x[0-9a-f]{16}\] sleep\(\) .*/sleep\.php:1\n\[0x[0-9a-f]{16}\] f\(\) .*/sleep\.php:1$}m, 'is in the slow log');
 };
 $daemon->stop('QUIT', 60);
 

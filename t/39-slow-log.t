@@ -32,6 +32,36 @@ my $root  = site('www',
     'query.php'    => "<?php\nrequire 'timed.php';\n\$db = new PDO('mysql:unix_socket=' . \$_SERVER['DATABASE'] . ';dbname=slow', 'slow', 'secret');\ntimed(function () use (\$db) {\n    return \$db->query('SELECT SLEEP(2)')->fetchColumn();\n});\n",
     'loop.php'     => "<?php\nclass Counter {\n    public \$n = 0;\n    function add(\$i) {\n        \$this->n += \$i & 1;\n    }\n    static function count(\$end) {\n        \$counter = new self;\n        while (hrtime(true) < \$end) {\n            for (\$i = 0; \$i < 1000; \$i++) {\n                \$counter->add(\$i);\n            }\n        }\n        return \$counter->n > 0;\n    }\n}\nfunction spin() {\n    return Counter::count(hrtime(true) + 2500000000);\n}\necho json_encode(spin());\n",
     'jit.php'      => "<?php\n\$jit = opcache_get_status(false)['jit'];\necho \$jit['on'] ? \$jit['buffer_free'] : 'off';\n",
+    'hot.php'      => <<'PHP',
+<?php
+class T {
+    function r($d) {
+        if ($d == 0) {
+            return str_repeat('x', mt_rand(1, 50));
+        }
+        $f = function () use ($d) {
+            return $this->r($d - 1);
+        };
+        return $f();
+    }
+    static function g($n) {
+        for ($i = 0; $i < $n; $i++) {
+            $o = new self;
+            yield $o->r($i % 30);
+        }
+    }
+}
+function page($n) {
+    eval('$x = ' . $n . ';');
+    return array_map(fn($a) => preg_replace_callback('/x/', fn($m) => 'y', $a), iterator_to_array(T::g(50)));
+}
+$end = microtime(true) + 1.5;
+$k = 0;
+while (microtime(true) < $end) {
+    page($k++);
+}
+echo 'done';
+PHP
     'methods.php'  => <<'PHP',
 <?php
 namespace App\Sub;
@@ -119,7 +149,7 @@ my %with_database = $database ? ('env[DATABASE]' => $database->{socket}) : ();
 my $daemon = start_daemon(env => { TZ => 'Asia/Tokyo' }, conf => {
     pool('www', 'pm.max_children' => 30, 'pm.status_path' => '/status', %with_database),
     pool('depth', request_slowlog_trace_depth => 3),
-    pool('jit', 'php_admin_value[opcache.jit]' => 'tracing', 'php_admin_value[opcache.jit_buffer_size]' => '32M', 'php_admin_value[opcache.file_update_protection]' => 0),
+    pool('jit', 'pm.max_children' => 12, 'php_admin_value[opcache.jit]' => 'tracing', 'php_admin_value[opcache.jit_buffer_size]' => '32M', 'php_admin_value[opcache.file_update_protection]' => 0),
     pool('patient', 'pm.max_children' => 1, request_slowlog_timeout => '4s'),
     pool('limited', 'pm.max_children' => 1, request_terminate_timeout => '3s'),
     pool('off', request_slowlog_timeout => 0),
@@ -187,6 +217,19 @@ subtest 'code that the JIT has compiled' => sub {
     my @entry;
     wait_for { @entry = entries('jit'); @entry == 2 } 10, 'two entries';
     like(short_frames($_), $case{'loop.php'}[1], 'the same frames') for @entry;
+};
+
+subtest 'code that calls and returns all the time' => sub {
+    my @client = map { php_connect($daemon, 'jit', timeout => 60) } 1 .. 12;
+    $_->send_request(script => "$root/hot.php") for @client;
+    is($_->read_answer->{body}, 'done', 'it ran') for @client;
+    my @entry;
+    wait_for { @entry = grep { $_->{script} =~ /hot/ } entries('jit'); @entry == 12 } 10, 'twelve entries';
+    my %line = map { $_ => 1 } (map { "T->{closure}() hot.php:$_" } 10), (map { "T->r() hot.php:$_" } 8, 15), (map { "T::g() hot.php:$_" } 21), (map { "{closure}() hot.php:$_" } 21),
+        'str_repeat() hot.php:5', 'mt_rand() hot.php:5', 'array_map() hot.php:21', 'preg_replace_callback() hot.php:21', 'iterator_to_array() hot.php:21', '[INCLUDE_OR_EVAL]() hot.php:20',
+        'page() hot.php:26', 'microtime() hot.php:25';
+    is(join("\n", grep { !$line{$_} } map { split /\n/, short_frames($_) } @entry), '', 'every line is one of that script');
+    is(scalar(grep { $_->{failed} } @entry), 0, 'no dump failed');
 };
 
 subtest 'once for each request, for each request' => sub {
@@ -386,7 +429,7 @@ subtest 'php-fpm says the same, but for classes' => sub {
         wait_for { slow_messages($server) == @script } 10, 'the messages';
         for my $script (@script) {
             my $entry = entry_of($name, $script);
-            my ($message) = $server->log_text =~ /^\[[^\]]+\] (WARNING: .*\Q$script\E.* executing too slow .*)$/m;
+            my ($message) = $server->log_text =~ /^\[[^\]]+\] (WARNING: .*/\Q$script\E' .* executing too slow .*)$/m;
             $text{$name}{$script} = join "\n", shift @body, $message =~ s/child \d+/child PID/r =~ s/\(\d+\.\d{6} sec\)/(SECONDS sec)/r =~ s/pool $name/pool NAME/r, $entry->{script},
                 map { s/\A[\w\\\@]+(?:->|::)//r } @{ $entry->{frames} };
         }
