@@ -99,9 +99,11 @@ apr_status_t fpd_channel_receive(int channel, fpd_message *message, fpd_message_
     message->fd_count = 0;
     do {
         got = recvmsg(channel, &packet, flags | MSG_CMSG_CLOEXEC);
-    } while (got < 0 && errno == EINTR);
+        /* The other side is gone and had not read everything: that is said once, and before the
+         * packets that it had sent, which are still there. */
+    } while (got < 0 && (errno == EINTR || errno == ECONNRESET));
     if (got < 0) {
-        return errno == ECONNRESET ? APR_EOF : errno;
+        return errno;
     }
     take_descriptors(&packet, message);
     if (got == 0) {

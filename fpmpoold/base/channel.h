@@ -19,11 +19,14 @@
 
 typedef enum fpd_message_type {
     /* master -> pool process */
-    FPD_MESSAGE_DRAIN = 1, /* leave the listener, close idle connections without a race, finish
-                              what is queued and running, exit 0 */
+    FPD_MESSAGE_DRAIN = 1, /* leave the listener, finish what is running, exit 0. With an fd: hand
+                              queue and kept connections over to the next generation, which has
+                              the other end (pool/handover.h). Without: close idle connections
+                              without a race, finish what is queued too */
     FPD_MESSAGE_STOP,      /* end workers now (TERM, then KILL), exit 0 */
     FPD_MESSAGE_REOPEN,    /* new log files; fds: access log, slow log as in fpd_message_reopen */
     FPD_MESSAGE_LEAVE,     /* body none: answer to IDLE, the pool process may exit */
+    FPD_MESSAGE_RECEIVE,   /* one fd: what another process of this pool hands over comes there */
     /* pool process -> master */
     FPD_MESSAGE_READY = 32, /* listener is polled, first workers are forked */
     FPD_MESSAGE_FAILED,     /* body: reason text; the process exits after it */
@@ -42,8 +45,15 @@ typedef enum fpd_message_type {
                               closed; the slot stays CLAIMED by the pool process */
     FPD_MESSAGE_AVAILABLE, /* no body: became IDLE_NO_LANE because work is queued (no connection
                              to return), or its lane was dropped */
-    FPD_MESSAGE_TRACED     /* on the tracer's own channel, one for each TRACE: body
+    FPD_MESSAGE_TRACED,    /* on the tracer's own channel, one for each TRACE: body
                               fpd_message_traced */
+    /* one generation -> the next (pool/handover.h) */
+    FPD_MESSAGE_CONNECTION = 128, /* body fpd_message_connection + leftover bytes; one fd */
+    FPD_MESSAGE_SOURCE,           /* body fpd_connection_id {number, 0}; one fd: what a still older
+                                     generation hands over comes there */
+    FPD_MESSAGE_COUNTS,           /* body fpd_message_counts */
+    /* and back */
+    FPD_MESSAGE_TAKEN /* body fpd_connection_id: that CONNECTION or SOURCE has a new owner */
 } fpd_message_type;
 
 typedef struct fpd_message_header {
@@ -82,6 +92,26 @@ typedef struct fpd_message_refused {
     uint64_t claimed_word;
     fpd_connection_id connection;
 } fpd_message_refused;
+
+typedef struct fpd_message_connection {
+    fpd_connection_id connection;
+    int64_t ready_at;  /* it waits for a worker since then (fpd_monotonic_now); 0: for a request */
+    uint32_t leftover; /* bytes behind this struct, already read from the connection */
+    uint32_t is_fresh; /* no request of it was given to a worker or answered yet */
+} fpd_message_connection;
+
+/* What has to be added to the counters of the next generation; of the last two the greater one
+ * counts. */
+typedef struct fpd_message_counts {
+    uint64_t requests;
+    uint64_t lane_hits;
+    uint64_t accepted;
+    uint64_t refused;
+    uint32_t max_children_reached;
+    uint32_t slow_requests;
+    uint32_t max_active;
+    uint32_t max_queue_length;
+} fpd_message_counts;
 
 typedef struct fpd_message_reopen {
     uint32_t has_access_log; /* then the first fd */

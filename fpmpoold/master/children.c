@@ -268,18 +268,41 @@ void fpd_children_stop(fpd_child *child)
     fpd_children_tell(child, FPD_MESSAGE_STOP);
 }
 
-void fpd_children_drain(fpd_child *child, int patience)
+static int tell_with(fpd_child *child, fpd_message_type message, int fd)
+{
+    return fpd_channel_send(child->channel, message, NULL, 0, NULL, 0, &fd, 1, MSG_DONTWAIT) ==
+           APR_SUCCESS;
+}
+
+/* A half of this that fails is a hand-over whose other side is gone: both go on without it. */
+static int tell_to_hand_over(fpd_child *child, fpd_child *successor)
+{
+    int ends[2];
+    int is_told;
+
+    if (fpd_channel_pair(ends) != APR_SUCCESS) {
+        return 0;
+    }
+    is_told = tell_with(successor, FPD_MESSAGE_RECEIVE, ends[0]) &&
+              tell_with(child, FPD_MESSAGE_DRAIN, ends[1]);
+    close(ends[0]);
+    close(ends[1]);
+    return is_told;
+}
+
+void fpd_children_drain(fpd_child *child, int patience, fpd_child *successor)
 {
     if (child->state >= FPD_CHILD_DRAINING) {
         return;
     }
-    if (patience <= 0) {
-        fpd_children_stop(child);
-        return;
-    }
     child->state = FPD_CHILD_DRAINING;
     child->stop_by = fpd_monotonic_now() + (int64_t)patience * 1000000;
-    fpd_children_tell(child, FPD_MESSAGE_DRAIN);
+    if (successor == NULL || !tell_to_hand_over(child, successor)) {
+        fpd_children_tell(child, FPD_MESSAGE_DRAIN);
+    }
+    if (patience <= 0) {
+        fpd_children_stop(child);
+    }
 }
 
 void fpd_children_check(fpd_child *child, int64_t now)

@@ -57,9 +57,11 @@ void fpd_children_take_messages(fpd_child *child);
 /* Sends without blocking; a child that does not read its channel is told by signal: STOP is
  * SIGTERM. */
 void fpd_children_tell(fpd_child *child, fpd_message_type message);
-/* Ends, step by step. STOP now, KILL after 5 s; or DRAIN, and STOP after `patience` seconds. */
+/* Ends, step by step. STOP now, KILL after 5 s; or DRAIN, and STOP after `patience` seconds (0: at
+ * once). successor: the process of the same pool that takes queue and kept connections over, by a
+ * socket pair of which nothing stays here (pool/handover.h); NULL: none. */
 void fpd_children_stop(fpd_child *child);
-void fpd_children_drain(fpd_child *child, int patience);
+void fpd_children_drain(fpd_child *child, int patience, fpd_child *successor);
 /* To be called a few times a second while some child has stop_by set: takes the next step when its
  * time has come. */
 void fpd_children_check(fpd_child *child, int64_t now);

@@ -104,31 +104,35 @@ void fpd_pools_stop_child(fpd_child *child)
     watch_limits(record->pools);
 }
 
-void fpd_pools_drain_child(fpd_child *child, int patience)
+void fpd_pools_drain_child(fpd_child *child, int patience, fpd_child *successor)
 {
     fpd_pool_record *record = child->owner;
 
-    fpd_children_drain(child, patience);
+    if (successor != NULL && (successor->is_answering || record->pools->is_finishing)) {
+        successor = NULL; /* it would refuse what it gets */
+    }
+    fpd_children_drain(child, patience, successor);
     watch_limits(record->pools);
 }
 
-static void retire(fpd_pool_record *record, fpd_child *child)
+static void retire(fpd_pool_record *record, fpd_child *child, fpd_child *successor)
 {
     if (child != NULL) {
         fpd_pools_drain_child(child,
-                              child->is_answering ? 1 : record->plan->process_control_timeout);
+                              child->is_answering ? 1 : record->plan->process_control_timeout,
+                              successor);
     }
 }
 
 /* It may be serving already: its READY may have come, and is heard then, or be on its way, so even
- * then it is drained, but not for long. */
+ * then it is drained, but not for long; what it accepted goes to the one that serves. */
 void fpd_pools_drop_next(fpd_pool_record *record)
 {
     if (record->next != NULL) {
         fpd_children_take_messages(record->next);
     }
     if (record->next != NULL) {
-        fpd_pools_drain_child(record->next, START_PATIENCE);
+        fpd_pools_drain_child(record->next, START_PATIENCE, record->current);
         record->next = NULL;
     }
 }
@@ -169,7 +173,7 @@ static void on_message(fpd_child *child, const fpd_message *message)
         }
         child->state = FPD_CHILD_READY;
         record->next = NULL;
-        retire(record, record->current);
+        retire(record, record->current, child);
         record->current = child;
         if (!child->is_answering) {
             record->reason[0] = '\0';
@@ -432,7 +436,7 @@ void fpd_pools_stop(fpd_pools *pools, const char *name)
     fpd_loop_timer_cancel(record->retry);
     fpd_pools_give_listener_up(record);
     fpd_pools_drop_next(record);
-    retire(record, record->current);
+    retire(record, record->current, NULL);
     record->current = NULL;
     record->is_removed = 1;
     free_if_gone(record);

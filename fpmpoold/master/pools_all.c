@@ -40,7 +40,7 @@ void fpd_pools_finish(fpd_pools *pools, int is_graceful, int patience)
         if (!may_finish || child->is_answering) { /* who answers runs no request */
             fpd_pools_stop_child(child);
         } else {
-            fpd_pools_drain_child(child, patience);
+            fpd_pools_drain_child(child, patience, NULL);
         }
     }
 }

@@ -41,9 +41,10 @@ struct fpd_pools {
     int is_finishing;
 };
 
-/* Ends of a child that are watched: STOP now; DRAIN, and STOP after `patience` seconds. */
+/* Ends of a child that are watched: STOP now; DRAIN, and STOP after `patience` seconds. successor:
+ * as in children.h. */
 void fpd_pools_stop_child(fpd_child *child);
-void fpd_pools_drain_child(fpd_child *child, int patience);
+void fpd_pools_drain_child(fpd_child *child, int patience, fpd_child *successor);
 
 /* What starts is not wanted any more. */
 void fpd_pools_drop_next(fpd_pool_record *record);

@@ -212,25 +212,36 @@ static fpd_connection *take_entry(fpd_pool *pool)
     return entry;
 }
 
-void fpd_connections_add(fpd_pool *pool, int fd, int is_tcp)
+fpd_connection *fpd_connections_adopt(fpd_pool *pool, int fd, int is_tcp, int is_fresh)
 {
     fpd_connection *entry = take_entry(pool);
 
     if (entry == NULL) {
-        close(fd);
-        return;
+        return NULL;
     }
     entry->fd = fd;
     entry->state = FPD_CONNECTION_HELD;
     entry->watch = 0;
-    entry->is_fresh = 1;
+    entry->is_fresh = is_fresh;
+    entry->is_admitted = 0;
     entry->is_closing = 0;
     entry->is_tcp = is_tcp;
     entry->looks = 0;
     entry->claimed_word = 0;
     pool->connections->used++;
-    atomic_fetch_add(&pool->board->accepted, 1);
     atomic_store(&pool->board->connections, fpd_connections_count(pool));
+    return entry;
+}
+
+void fpd_connections_add(fpd_pool *pool, int fd, int is_tcp)
+{
+    fpd_connection *entry = fpd_connections_adopt(pool, fd, is_tcp, 1);
+
+    if (entry == NULL) {
+        close(fd);
+        return;
+    }
+    atomic_fetch_add(&pool->board->accepted, 1);
     read_head(entry, 0);
 }
 
@@ -267,10 +278,12 @@ void fpd_connections_close(fpd_connection *connection)
 {
     fpd_pool *pool = connection->pool;
     fpd_connections *table = pool->connections;
+    int is_passed = connection->state == FPD_CONNECTION_PASSED;
 
     fpd_connections_hold(connection);
-    if (!connection->is_fresh) {
-        /* a worker may still be about to close its duplicate: the client must not wait for that */
+    if (!is_passed) {
+        /* a worker, or the generation that handed it over, may still be about to close its
+         * duplicate: the client must not wait for that */
         (void)shutdown(connection->fd, SHUT_RDWR);
     }
     close(connection->fd);
@@ -314,7 +327,7 @@ void fpd_connections_watch(fpd_connection *connection)
     if (connection->state == FPD_CONNECTION_WORKER) {
         connection->state = FPD_CONNECTION_HELD;
     }
-    if (connection->pool->phase == FPD_POOL_STOPPING) {
+    if (connection->pool->phase == FPD_POOL_STOPPING && !connection->pool->is_giving) {
         fpd_connections_linger(connection);
         return;
     }
@@ -469,7 +482,9 @@ static void read_head(fpd_connection *connection, uint32_t events)
             return;
         case WIRE_PEEK_BEGIN:
             connection->request_id = peek.request_id;
-            connection->ready_at = fpd_loop_now(connection->pool->loop);
+            if (!connection->is_admitted) {
+                connection->ready_at = fpd_loop_now(connection->pool->loop);
+            }
             fpd_dispatch_request(connection);
             return;
         case WIRE_PEEK_ANSWER:

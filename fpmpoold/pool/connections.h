@@ -21,6 +21,8 @@ typedef enum fpd_connection_state {
     FPD_CONNECTION_QUEUED,   /* waits for a worker; watched for hang-up */
     FPD_CONNECTION_WORKER,   /* a worker has it, or has it as its lane */
     FPD_CONNECTION_ANSWERED, /* the pool process answers it itself (answer.h) */
+    FPD_CONNECTION_PASSED,   /* sent to the next generation, which has not acknowledged it yet
+                                (handover.h): not read, not written, closed without shutdown */
     FPD_CONNECTION_LINGERING /* we said the last word; input is thrown away until its end */
 } fpd_connection_state;
 
@@ -42,6 +44,7 @@ typedef struct fpd_connection {
     uint16_t request_id;   /* of the last BEGIN that was seen here */
     uint64_t claimed_word; /* WORKER: of the ASSIGN that carried request_id */
     int64_t ready_at;      /* when that BEGIN was seen */
+    int is_admitted;       /* waited in the queue when it was handed over: ready_at counts on */
     int is_fresh;          /* no request of it was given to a worker or answered yet */
     int is_closing;        /* its reading side is shut (farewell.h): never wait for more */
     int is_tcp;
@@ -66,6 +69,10 @@ apr_status_t fpd_connections_create(fpd_pool *pool);
  * at it at once. */
 void fpd_connections_add(fpd_pool *pool, int fd, int is_tcp);
 
+/* Takes one that another generation had, state HELD, without looking at it: not counted as
+ * accepted, at a clean point. NULL (fd untouched) when the table is full. */
+fpd_connection *fpd_connections_adopt(fpd_pool *pool, int fd, int is_tcp, int is_fresh);
+
 /* The connection of that name, or NULL if it is gone. */
 fpd_connection *fpd_connections_find(fpd_pool *pool, fpd_connection_id id);
 fpd_connection_id fpd_connections_id(const fpd_connection *connection);
@@ -81,7 +88,7 @@ uint32_t fpd_connections_descriptors(const fpd_pool *pool);
 /* HELD or WORKER -> WATCHED: waits for a request. While the pool process drains, its next
  * step says farewell to it (farewell.h). */
 void fpd_connections_watch(fpd_connection *connection);
-/* HELD -> as its first bytes say: for leftover bytes, which no event announces. */
+/* HELD -> as its first bytes say: for bytes that no event announces. */
 void fpd_connections_reread(fpd_connection *connection);
 /* Any -> HELD: out of epoll, out of the queue, no deadline. */
 void fpd_connections_hold(fpd_connection *connection);
@@ -93,7 +100,7 @@ int fpd_connections_register(fpd_connection *connection, fpd_connection_state st
 fpd_connection *fpd_connections_oldest_idle(fpd_pool *pool);
 /* Ends our side, throws input away within bounds, closes. */
 void fpd_connections_linger(fpd_connection *connection);
-/* Closes at once. */
+/* Closes at once, also for processes that have a duplicate; a PASSED one only for us. */
 void fpd_connections_close(fpd_connection *connection);
 
 void fpd_connections_set_deadline(fpd_connection *connection, fpd_deadline_kind kind);

@@ -197,13 +197,12 @@ int fpd_dispatch_retire(fpd_child *child)
 
 /* ---- assigning ---------------------------------------------------------------------------- */
 
-/* The request had not been begun: back to the head of the queue. */
-static void requeue(fpd_connection *connection)
+void fpd_dispatch_requeue(fpd_connection *connection)
 {
     fpd_pool *pool = connection->pool;
 
     fpd_connections_hold(connection);
-    if (pool->phase == FPD_POOL_STOPPING) {
+    if (pool->phase == FPD_POOL_STOPPING && !pool->is_giving) {
         fpd_answer_refuse(connection, "the pool stops");
         return;
     }
@@ -232,7 +231,7 @@ static int assign(fpd_child *child, fpd_connection *connection, uint64_t word)
                       (int)child->pid);
         child->is_parked = 1;
         fpd_spawn_kill(child, SIGKILL);
-        requeue(connection);
+        fpd_dispatch_requeue(connection);
         return 0;
     }
     connection->state = FPD_CONNECTION_WORKER;
@@ -262,7 +261,7 @@ static void take_back(fpd_child *child)
     child->is_parked = 1;
     if (connection != NULL && connection->state == FPD_CONNECTION_WORKER &&
         connection->slot == child->slot) {
-        requeue(connection);
+        fpd_dispatch_requeue(connection);
     }
 }
 
@@ -299,6 +298,10 @@ static void check_assigned(void *context)
 
 void fpd_dispatch_run(fpd_pool *pool)
 {
+    if (pool->is_giving) {
+        fpd_pool_wake(pool); /* what waits is handed over */
+        return;
+    }
     while (fpd_queue_length(pool->queue) > 0) {
         fpd_connection *connection;
         uint64_t word;
@@ -313,12 +316,12 @@ void fpd_dispatch_run(fpd_pool *pool)
     }
 }
 
-static void enqueue(fpd_connection *connection, fpd_answer_match match)
+static void enqueue(fpd_connection *connection, fpd_answer_match match, int is_admitted)
 {
     fpd_pool *pool = connection->pool;
     char reason[128];
 
-    if (fpd_queue_is_full(pool->queue)) {
+    if (!is_admitted && fpd_queue_is_full(pool->queue)) {
         (void)snprintf(reason, sizeof(reason), "the queue is full: %u requests wait for a worker",
                        fpd_queue_length(pool->queue));
         fpd_answer_refuse(connection, reason);
@@ -330,7 +333,11 @@ static void enqueue(fpd_connection *connection, fpd_answer_match match)
                                   match == FPD_ANSWER_INCOMPLETE ? EPOLLIN : 0)) {
         return;
     }
-    (void)fpd_queue_push(pool->queue, connection->index, connection->ready_at);
+    if (is_admitted) {
+        fpd_queue_insert(pool->queue, connection->index, connection->ready_at);
+    } else {
+        (void)fpd_queue_push(pool->queue, connection->index, connection->ready_at);
+    }
     publish_length(pool);
     fpd_dispatch_run(pool); /* the second look at the slots, after the length was raised */
 }
@@ -338,13 +345,20 @@ static void enqueue(fpd_connection *connection, fpd_answer_match match)
 void fpd_dispatch_request(fpd_connection *connection)
 {
     fpd_pool *pool = connection->pool;
+    int is_admitted = connection->is_admitted;
     fpd_answer_match match;
     uint64_t word;
 
+    connection->is_admitted = 0;
     pool->busy_at = fpd_loop_now(pool->loop);
-    if (pool->setup.refusal != NULL || pool->phase == FPD_POOL_STOPPING) {
+    if (pool->setup.refusal != NULL ||
+        (pool->phase == FPD_POOL_STOPPING && !pool->is_giving)) {
         fpd_answer_refuse(connection,
                           pool->setup.refusal != NULL ? pool->setup.refusal : "the pool stops");
+        return;
+    }
+    if (pool->is_giving) {
+        enqueue(connection, FPD_ANSWER_NOT_OURS, 1);
         return;
     }
     if (fpd_queue_length(pool->queue) == 0) {
@@ -365,7 +379,7 @@ void fpd_dispatch_request(fpd_connection *connection)
         fpd_answer_refuse(connection, "its workers die at once; see the pool's log");
         return;
     }
-    enqueue(connection, match);
+    enqueue(connection, match, is_admitted);
 }
 
 void fpd_dispatch_look_again(fpd_connection *connection)
@@ -447,7 +461,7 @@ static int take_refusal(fpd_child *child, const fpd_message *message)
     child->claimed_word = 0;
     connection = had_by(child, refused.connection);
     if (connection != NULL && connection->claimed_word == refused.claimed_word) {
-        requeue(connection);
+        fpd_dispatch_requeue(connection);
     }
     child->is_parked = 0;
     if (!child->is_retiring && FPD_SLOT_STATE(word) == FPD_SLOT_CLAIMED) {
@@ -506,7 +520,7 @@ static void settle(fpd_child *child, fpd_connection *connection, uint64_t word, 
     switch (FPD_SLOT_STATE(word)) {
     case FPD_SLOT_CLAIMED:
         if (connection->claimed_word == word) {
-            requeue(connection); /* untouched */
+            fpd_dispatch_requeue(connection); /* untouched */
         } else {
             fpd_connections_linger(connection);
         }

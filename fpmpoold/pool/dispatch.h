@@ -21,7 +21,11 @@ void fpd_dispatch_look_again(fpd_connection *connection);
 /* A connection in state QUEUED leaves the queue. */
 void fpd_dispatch_forget(fpd_connection *connection);
 
-/* Gives waiting requests to idle workers, and asks for more workers if some still wait. */
+/* A request that had left the queue and that nobody has begun: back to its head. */
+void fpd_dispatch_requeue(fpd_connection *connection);
+
+/* Gives waiting requests to idle workers, and asks for more workers if some still wait. Does
+ * nothing while they are handed over. */
 void fpd_dispatch_run(fpd_pool *pool);
 
 /* A message from a worker about connections: RETURN, REFUSED, AVAILABLE. Returns 0 when it is

@@ -33,7 +33,7 @@ typedef struct fpd_listener {
     int is_short_reported;
     int burst;                 /* connections that the next wake-up tries to take */
     uint32_t descriptor_limit; /* connections that the table may hold */
-    int has_allowed;           /* listen.allowed_clients is set */
+    int has_allowed;           /* listen.allowed_clients is set; of use to TCP peers */
     struct in6_addr *allowed;  /* IPv4 as mapped addresses */
     int allowed_count;
 } fpd_listener;
@@ -57,6 +57,8 @@ static int read_address(const char *text, struct in6_addr *address)
     return 1;
 }
 
+/* With a unix listener the list is of use only to TCP connections that are handed over, so nothing
+ * is said about it: php-fpm does not look at it either. */
 static void read_allowed(fpd_listener *listener, const char *list, apr_pool_t *memory)
 {
     char *rest = apr_pstrdup(memory, list);
@@ -74,11 +76,11 @@ static void read_allowed(fpd_listener *listener, const char *list, apr_pool_t *m
         }
         if (read_address(item, &listener->allowed[listener->allowed_count])) {
             listener->allowed_count++;
-        } else {
+        } else if (listener->is_tcp) {
             fpd_log(FPD_LOG_ERROR, "Wrong IP address '%s' in listen.allowed_clients", item);
         }
     }
-    if (listener->allowed_count == 0) {
+    if (listener->allowed_count == 0 && listener->is_tcp) {
         fpd_log(FPD_LOG_ERROR, "There are no allowed addresses");
     }
 }
@@ -88,7 +90,7 @@ static int is_allowed(const fpd_listener *listener, const struct sockaddr_storag
     char text[INET6_ADDRSTRLEN] = "unknown";
     struct in6_addr address;
 
-    if (!listener->has_allowed || !listener->is_tcp) {
+    if (!listener->has_allowed) {
         return 1;
     }
     memset(&address, 0, sizeof(address));
@@ -108,6 +110,21 @@ static int is_allowed(const fpd_listener *listener, const struct sockaddr_storag
     }
     fpd_log(FPD_LOG_ERROR, "Connection disallowed: IP address '%s' has been dropped.", text);
     return 0;
+}
+
+int fpd_listener_allows(const fpd_pool *pool, int fd)
+{
+    struct sockaddr_storage peer;
+    socklen_t size = sizeof(peer);
+
+    return !pool->listener->has_allowed ||
+           (getpeername(fd, (struct sockaddr *)&peer, &size) == 0 &&
+            is_allowed(pool->listener, &peer));
+}
+
+int fpd_listener_has_room(const fpd_pool *pool)
+{
+    return fpd_connections_descriptors(pool) < pool->listener->descriptor_limit;
 }
 
 /* ---- accepting ---------------------------------------------------------------------------- */
@@ -143,7 +160,7 @@ static void accept_some(void *context, uint32_t events)
         socklen_t size = sizeof(peer);
         int on = 1;
         int fd;
-        if (fpd_connections_descriptors(pool) >= listener->descriptor_limit) {
+        if (!fpd_listener_has_room(pool)) {
             pause_accepting(pool, EMFILE);
             return;
         }
@@ -159,7 +176,7 @@ static void accept_some(void *context, uint32_t events)
             listener->burst = i > 0 ? i : 1;
             return;
         }
-        if (!is_allowed(listener, &peer)) {
+        if (listener->is_tcp && !is_allowed(listener, &peer)) {
             close(fd);
             continue;
         }
@@ -237,7 +254,7 @@ apr_status_t fpd_listener_create(fpd_pool *pool)
     } else {
         listener->descriptor_limit = (uint32_t)(limit.rlim_cur / 2);
     }
-    if (pool->plan->listen_allowed_clients != NULL && listener->is_tcp) {
+    if (pool->plan->listen_allowed_clients != NULL) {
         read_allowed(listener, pool->plan->listen_allowed_clients, pool->memory);
     }
     pool->listener = listener;

@@ -14,6 +14,13 @@ apr_status_t fpd_listener_start(fpd_pool *pool);
 /* Leaves the listening socket for good and closes our descriptor of it. */
 void fpd_listener_leave(fpd_pool *pool);
 
+/* May the table take one more descriptor? */
+int fpd_listener_has_room(const fpd_pool *pool);
+
+/* Is the peer of a TCP connection that was not accepted here among listen.allowed_clients? Logs if
+ * not. */
+int fpd_listener_allows(const fpd_pool *pool, int fd);
+
 /* A descriptor was closed: accepts again if accepting had stopped for want of one. */
 void fpd_listener_descriptor_freed(fpd_pool *pool);
 

@@ -15,10 +15,12 @@
 #include "pool/connections.h"
 #include "pool/dispatch.h"
 #include "pool/farewell.h"
+#include "pool/handover.h"
 #include "pool/limits.h"
 #include "pool/listener.h"
 #include "pool/slow_requests.h"
 #include "pool/spawn.h"
+#include "pool/takeover.h"
 
 #define SECOND        INT64_C(1000000)
 #define TICK          SECOND
@@ -46,8 +48,13 @@ void fpd_pool_enter(fpd_pool *pool, fpd_pool_phase phase)
     pool->phase = phase;
     pool->phase_since = fpd_loop_now(pool->loop);
     fpd_listener_leave(pool);
+    if (!fpd_handover_has_next(pool)) {
+        fpd_takeover_close_all(pool);
+    }
     if (phase == FPD_POOL_STOPPING) {
-        fpd_dispatch_refuse_all(pool, "the pool stops");
+        if (!pool->is_giving) {
+            fpd_dispatch_refuse_all(pool, "the pool stops");
+        }
         fpd_spawn_kill_all(pool, SIGTERM);
     }
     fpd_pool_wake(pool);
@@ -101,16 +108,17 @@ static void ask_to_leave(fpd_pool *pool, int64_t now)
 static void step_drain(fpd_pool *pool, int64_t now)
 {
     int64_t limit = pool->plan->process_control_timeout * SECOND;
-    uint32_t waiting;
 
     if (pool->leave_at != 0) {
         ask_to_leave(pool, now);
         return;
     }
-    waiting = say_farewell(pool, now);
-    if (waiting == 0 && fpd_queue_length(pool->queue) == 0) {
+    if (pool->is_giving) {
+        fpd_spawn_retire_all(pool);
+    } else if (say_farewell(pool, now) == 0 && fpd_queue_length(pool->queue) == 0) {
         fpd_spawn_retire_all(pool);
     }
+    fpd_handover_run(pool);
     if (fpd_spawn_total(pool) == 0 && fpd_connections_count(pool) == 0) {
         if (pool->phase == FPD_POOL_LEAVING) {
             ask_to_leave(pool, now);
@@ -126,9 +134,17 @@ static void step_drain(fpd_pool *pool, int64_t now)
     fpd_loop_timer_set(pool->phase_timer, now + STEP);
 }
 
+/* What can still be handed over is, in the time that workers have to end. */
 static void step_stop(fpd_pool *pool, int64_t now)
 {
-    if (fpd_spawn_total(pool) == 0) {
+    int is_giving = pool->is_giving && now - pool->phase_since < TERM_TIME;
+
+    if (is_giving) {
+        fpd_handover_run(pool);
+    } else {
+        fpd_dispatch_refuse_all(pool, "the pool stops");
+    }
+    if (fpd_spawn_total(pool) == 0 && !(is_giving && fpd_connections_count(pool) > 0)) {
         fpd_loop_stop(pool->loop);
         return;
     }
@@ -144,8 +160,9 @@ static void step_idle(fpd_pool *pool, int64_t now)
     int64_t timeout = pool->plan->pool_idle_timeout * SECOND;
 
     if (timeout <= 0 || pool->setup.refusal != NULL || pool->pm.kind != FPD_PM_ONDEMAND ||
-        fpd_spawn_total(pool) > 0 || fpd_queue_length(pool->queue) > 0) {
-        return; /* the next death of a worker wakes this again */
+        fpd_spawn_total(pool) > 0 || fpd_queue_length(pool->queue) > 0 ||
+        fpd_takeover_is_open(pool)) {
+        return; /* the next death of a worker or end of a source wakes this again */
     }
     if (now - pool->busy_at >= timeout) {
         fpd_pool_enter(pool, FPD_POOL_LEAVING);
@@ -221,7 +238,17 @@ static void take_message(fpd_pool *pool, const fpd_message *message)
 
     switch (message->type) {
     case FPD_MESSAGE_DRAIN:
+        if (message->fd_count == 1) {
+            fpd_handover_begin(pool, message->fds[0]);
+            are_fds_taken = 1;
+        }
         fpd_pool_enter(pool, FPD_POOL_DRAINING);
+        break;
+    case FPD_MESSAGE_RECEIVE:
+        if (message->fd_count == 1) {
+            fpd_takeover_begin(pool, message->fds[0]);
+            are_fds_taken = 1;
+        }
         break;
     case FPD_MESSAGE_STOP:
         fpd_pool_enter(pool, FPD_POOL_STOPPING);
@@ -355,6 +382,8 @@ apr_status_t fpd_pool_create(fpd_pool **created, const fpd_pool_setup *setup, ap
     fpd_dispatch_create(pool);
     fpd_slow_requests_create(pool);
     fpd_limits_create(pool);
+    fpd_handover_create(pool);
+    fpd_takeover_create(pool);
     status = fpd_connections_create(pool);
     if (status == APR_SUCCESS) {
         status = fpd_listener_create(pool);
@@ -391,6 +420,7 @@ int fpd_pool_run(fpd_pool *pool)
         fpd_log_errno(FPD_LOG_ALERT, status, "the pool process cannot go on");
         fpd_spawn_kill_all(pool, SIGKILL);
     }
+    fpd_handover_end(pool);
     close_all(pool);
     return status == APR_SUCCESS ? 0 : 70;
 }

@@ -47,8 +47,10 @@ typedef enum fpd_pool_phase {
 } fpd_pool_phase;
 
 struct fpd_connections;
+struct fpd_handover;
 struct fpd_listener;
 struct fpd_spawn;
+struct fpd_takeover;
 
 typedef struct fpd_pool {
     apr_pool_t *memory;
@@ -60,6 +62,9 @@ typedef struct fpd_pool {
     struct fpd_connections *connections;
     struct fpd_listener *listener;
     struct fpd_spawn *spawn;
+    struct fpd_handover *handover;
+    struct fpd_takeover *takeover;
+    int is_giving; /* the next generation takes whatever is at a clean point (handover.h) */
     fpd_queue *queue;
     fpd_pm_state pm;
     fpd_pool_phase phase;

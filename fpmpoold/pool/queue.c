@@ -1,7 +1,7 @@
 /* queue.c - a doubly linked list over an array that is indexed by connection.
  *
- * Pure; runs in the pool process. Every operation takes constant time (the array grows by
- * doubling). It must not know what a connection is.
+ * Pure; runs in the pool process. Every operation but insert takes constant time (the array
+ * grows by doubling). It must not know what a connection is.
  */
 #include "pool/queue.h"
 
@@ -53,48 +53,56 @@ static entry *entry_of(fpd_queue *queue, uint32_t index)
     return &queue->entries[index];
 }
 
+/* Behind `previous`, or at the head if that is FPD_QUEUE_NONE. */
+static void link_behind(fpd_queue *queue, uint32_t previous, uint32_t index, int64_t since)
+{
+    entry *added = &queue->entries[index];
+    uint32_t *from = previous == FPD_QUEUE_NONE ? &queue->first : &queue->entries[previous].next;
+
+    added->is_waiting = 1;
+    added->since = since;
+    added->previous = previous;
+    added->next = *from;
+    *from = index;
+    if (added->next == FPD_QUEUE_NONE) {
+        queue->last = index;
+    } else {
+        queue->entries[added->next].previous = index;
+    }
+    queue->length++;
+}
+
 int fpd_queue_push(fpd_queue *queue, uint32_t index, int64_t since)
 {
-    entry *added = entry_of(queue, index);
-
-    if (added->is_waiting) {
+    if (entry_of(queue, index)->is_waiting) {
         return 1;
     }
     if (fpd_queue_is_full(queue)) {
         return 0;
     }
-    added->is_waiting = 1;
-    added->since = since;
-    added->next = FPD_QUEUE_NONE;
-    added->previous = queue->last;
-    if (queue->last == FPD_QUEUE_NONE) {
-        queue->first = index;
-    } else {
-        queue->entries[queue->last].next = index;
-    }
-    queue->last = index;
-    queue->length++;
+    link_behind(queue, queue->last, index, since);
     return 1;
 }
 
 void fpd_queue_push_first(fpd_queue *queue, uint32_t index, int64_t since)
 {
-    entry *added = entry_of(queue, index);
+    if (!entry_of(queue, index)->is_waiting) {
+        link_behind(queue, FPD_QUEUE_NONE, index, since);
+    }
+}
 
-    if (added->is_waiting) {
+/* From the end: few have come since. */
+void fpd_queue_insert(fpd_queue *queue, uint32_t index, int64_t since)
+{
+    uint32_t previous = queue->last;
+
+    if (entry_of(queue, index)->is_waiting) {
         return;
     }
-    added->is_waiting = 1;
-    added->since = since;
-    added->previous = FPD_QUEUE_NONE;
-    added->next = queue->first;
-    if (queue->first == FPD_QUEUE_NONE) {
-        queue->last = index;
-    } else {
-        queue->entries[queue->first].previous = index;
+    while (previous != FPD_QUEUE_NONE && queue->entries[previous].since > since) {
+        previous = queue->entries[previous].previous;
     }
-    queue->first = index;
-    queue->length++;
+    link_behind(queue, previous, index, since);
 }
 
 uint32_t fpd_queue_first(const fpd_queue *queue)

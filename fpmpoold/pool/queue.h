@@ -21,6 +21,10 @@ fpd_queue *fpd_queue_create(uint32_t limit, apr_pool_t *pool);
  * index that waits already stays where it is (1). */
 int fpd_queue_push(fpd_queue *queue, uint32_t index, int64_t since);
 
+/* Puts index behind everyone who has waited for as long or longer, whatever the limit: it was let
+ * in by the generation before. */
+void fpd_queue_insert(fpd_queue *queue, uint32_t index, int64_t since);
+
 /* Puts index at the head, whatever the limit: it had left the queue and its worker never began. */
 void fpd_queue_push_first(fpd_queue *queue, uint32_t index, int64_t since);
 

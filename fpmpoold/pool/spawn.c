@@ -381,7 +381,7 @@ static void retire_one(fpd_pool *pool)
 static void apply(fpd_pool *pool, const fpd_pm_decision *decision, const fpd_pm_counts *counts,
                   fpd_log_level level)
 {
-    if (pool->phase == FPD_POOL_STOPPING || pool->setup.refusal != NULL) {
+    if (pool->phase == FPD_POOL_STOPPING || pool->setup.refusal != NULL || pool->is_giving) {
         return;
     }
     warn(pool, decision, counts);
@@ -514,7 +514,7 @@ static void take_death(fpd_child *child, int status)
         pool->spawn->owed++;
         apply(pool, &decision, &counts, FPD_LOG_NOTICE);
     }
-    if (fpd_spawn_is_failing(pool)) {
+    if (fpd_spawn_is_failing(pool) && !pool->is_giving) {
         fpd_dispatch_refuse_all(pool, "its workers die at once; see the pool's log");
     }
     fpd_dispatch_run(pool);
