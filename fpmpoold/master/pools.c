@@ -118,9 +118,8 @@ void fpd_pools_drain_child(fpd_child *child, int patience, fpd_child *successor)
 static void retire(fpd_pool_record *record, fpd_child *child, fpd_child *successor)
 {
     if (child != NULL) {
-        fpd_pools_drain_child(child,
-                              child->is_answering ? 1 : record->plan->process_control_timeout,
-                              successor);
+        fpd_pools_drain_child(
+            child, child->is_answering ? 1 : record->plan->process_control_timeout, successor);
     }
 }
 

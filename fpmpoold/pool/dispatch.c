@@ -351,8 +351,7 @@ void fpd_dispatch_request(fpd_connection *connection)
 
     connection->is_admitted = 0;
     pool->busy_at = fpd_loop_now(pool->loop);
-    if (pool->setup.refusal != NULL ||
-        (pool->phase == FPD_POOL_STOPPING && !pool->is_giving)) {
+    if (pool->setup.refusal != NULL || (pool->phase == FPD_POOL_STOPPING && !pool->is_giving)) {
         fpd_answer_refuse(connection,
                           pool->setup.refusal != NULL ? pool->setup.refusal : "the pool stops");
         return;

@@ -22,8 +22,8 @@ typedef struct fpd_handover {
     fpd_loop_id watch;
     int is_blocked; /* until EPOLLOUT or the timer */
     uint32_t unacknowledged;
-    uint32_t next_index;  /* of the connection table, where the next look begins */
-    int64_t progress_at;  /* something was sent or acknowledged */
+    uint32_t next_index;   /* of the connection table, where the next look begins */
+    int64_t progress_at;   /* something was sent or acknowledged */
     fpd_loop_timer *timer; /* a retry, or the end of patience */
     fpd_message_counts told;
 } fpd_handover;

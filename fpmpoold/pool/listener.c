@@ -117,9 +117,8 @@ int fpd_listener_allows(const fpd_pool *pool, int fd)
     struct sockaddr_storage peer;
     socklen_t size = sizeof(peer);
 
-    return !pool->listener->has_allowed ||
-           (getpeername(fd, (struct sockaddr *)&peer, &size) == 0 &&
-            is_allowed(pool->listener, &peer));
+    return !pool->listener->has_allowed || (getpeername(fd, (struct sockaddr *)&peer, &size) == 0 &&
+                                            is_allowed(pool->listener, &peer));
 }
 
 int fpd_listener_has_room(const fpd_pool *pool)

@@ -180,8 +180,8 @@ static int take_connection(source *from, const fpd_message *message)
     }
     fpd_connections_set_leftover(connection, bytes + sizeof(about), about.leftover);
     connection->is_admitted = about.ready_at > 0;
-    connection->ready_at = about.ready_at < fpd_loop_now(pool->loop) ? about.ready_at
-                                                                     : fpd_loop_now(pool->loop);
+    connection->ready_at =
+        about.ready_at < fpd_loop_now(pool->loop) ? about.ready_at : fpd_loop_now(pool->loop);
     if (is_tcp && !fpd_listener_allows(pool, connection->fd)) {
         fpd_connections_close(connection);
     } else {
@@ -301,8 +301,9 @@ static void on_source(void *context, uint32_t events)
             continue;
         }
         if (status != APR_EOF) {
-            fpd_log(FPD_LOG_WARNING, "an older generation sent a malformed message, nothing more is "
-                                     "taken over from it");
+            fpd_log(FPD_LOG_WARNING,
+                    "an older generation sent a malformed message, nothing more is "
+                    "taken over from it");
         }
         if (from->fd >= 0) {
             forget(from);

@@ -23,7 +23,8 @@
 #include "wire/wire.h"
 #include "worker/worker.h"
 
-#define FAKE_BUFFER 65536
+#define FAKE_BUFFER   65536
+#define FAKE_SEEN_MAX 256
 
 typedef struct fake_control {
     atomic_int release;           /* /wait requests end */
@@ -33,6 +34,9 @@ typedef struct fake_control {
     atomic_int requests_seen; /* by all workers, at RUNNING */
     atomic_int max_requests;  /* 0: none */
     atomic_int stopped_pid;
+    /* of the first requests, in the order of requests_seen */
+    char names[FAKE_SEEN_MAX];             /* SCRIPT_NAME's second character */
+    _Atomic int64_t waited[FAKE_SEEN_MAX]; /* since it was ready, microseconds */
 } fake_control;
 
 /* Shared by the test and every process it forks. */
@@ -44,6 +48,7 @@ typedef struct fake_worker {
     uint64_t word;
     int lane; /* -1: none; while it serves: the connection */
     fpd_connection_id id;
+    int64_t ready_at; /* of the request that came with the connection */
     uint8_t bytes[FAKE_BUFFER];
     size_t length;
     uint8_t params[FAKE_BUFFER];
@@ -118,6 +123,16 @@ static void fake_write(fake_worker *self, const fpd_head *head)
     }
 }
 
+static void fake_note(const fake_worker *self, const fpd_head *head)
+{
+    int index = atomic_fetch_add(&fake->requests_seen, 1);
+
+    if (index < FAKE_SEEN_MAX) {
+        fake->names[index] = head->script_name.length > 1 ? head->script_name.bytes[1] : '?';
+        atomic_store(&fake->waited[index], fpd_monotonic_now() - self->ready_at);
+    }
+}
+
 /* RUNNING; the connection is in self->lane. Serves what is there; keeps it as lane or returns it.
  */
 static void fake_serve(fake_worker *self)
@@ -134,7 +149,7 @@ static void fake_serve(fake_worker *self)
         atomic_store(&self->slot->request_id, head.request_id);
         atomic_store(&self->slot->request_started, fpd_monotonic_now());
         atomic_fetch_add(&self->slot->requests, 1);
-        atomic_fetch_add(&fake->requests_seen, 1);
+        fake_note(self, &head);
         if (fpd_head_equals(&head.script_name, "/die-running")) {
             raise(SIGKILL);
         }
@@ -220,6 +235,7 @@ static void fake_take_assign(fake_worker *self, const fpd_message *message)
     }
     self->lane = message->fds[0];
     self->id = assign.connection;
+    self->ready_at = assign.ready_at;
     self->length = assign.leftover;
     memcpy(self->bytes, (const char *)message->body + sizeof(assign), assign.leftover);
     fake_serve(self);
@@ -241,6 +257,7 @@ static void fake_wait(fake_worker *self, fpd_message_buffer *buffer)
     if (waits[1].fd >= 0 && waits[1].revents != 0) {
         if (fpd_slot_move(self->slot, &self->word, FPD_SLOT_RUNNING)) {
             atomic_fetch_add(&self->slot->lane_hits, 1);
+            self->ready_at = fpd_monotonic_now();
             fake_serve(self);
             fake_become_idle(self);
         }

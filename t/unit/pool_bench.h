@@ -28,9 +28,10 @@ typedef struct bench {
     char directory[64];
     struct sockaddr_un address;
     int listener;
-    int master; /* our end of the channel */
-    int log;    /* our end of the log */
-    pid_t pid;  /* of the pool process, 0: not running */
+    int master;        /* our end of the channel */
+    int log;           /* our end of the log */
+    pid_t pid;         /* of the pool process, 0: not running */
+    rlim_t file_limit; /* of the pool process, 0: the test's */
     const char *refusal;
     char log_text[65536];
     size_t log_length;
@@ -89,8 +90,15 @@ static void bench_start(bench *self)
         fpd_pool *pool;
         apr_pool_t *memory;
         setpgid(0, 0); /* check's own: bench_stop looks whether anyone is left of it */
-        close(channel[0]);
-        close(log[0]);
+        for (int fd = 3; fd < 1024; fd++) { /* among them the clients' ends */
+            if (fd != channel[1] && fd != log[1] && fd != self->listener) {
+                close(fd);
+            }
+        }
+        if (self->file_limit != 0) {
+            struct rlimit limit = {.rlim_cur = self->file_limit, .rlim_max = self->file_limit};
+            setrlimit(RLIMIT_NOFILE, &limit);
+        }
         fpd_log_to_datagrams(log[1]);
         fpd_log_set_level(FPD_LOG_DEBUG);
         setup.master = channel[1];
@@ -174,7 +182,8 @@ static void bench_expect_calm(bench *self, const char *allowed)
     }
 }
 
-static void bench_stop(bench *self)
+/* Ends the process if it has not ended; what several generations share stays. */
+static void bench_stop_generation(bench *self)
 {
     if (self->pid != 0) {
         bench_tell(self, FPD_MESSAGE_STOP);
@@ -183,10 +192,15 @@ static void bench_stop(bench *self)
     if (self->master >= 0) {
         close(self->master);
     }
+    close(self->log);
+}
+
+static void bench_stop(bench *self)
+{
+    bench_stop_generation(self);
     if (self->listener >= 0) {
         close(self->listener);
     }
-    close(self->log);
     unlink(self->address.sun_path);
     rmdir(self->directory);
     munmap(fake, sizeof(*fake));

@@ -97,6 +97,29 @@ START_TEST(tells_empty_from_closed)
 }
 END_TEST
 
+/* The kernel says ECONNRESET first when the dead side had not read everything. */
+START_TEST(what_a_dead_side_had_sent_is_received_before_its_end)
+{
+    int pair[2];
+    fpd_message message;
+
+    ck_assert_int_eq(fpd_channel_pair(pair), APR_SUCCESS);
+    ck_assert_int_eq(fpd_channel_send(pair[0], FPD_MESSAGE_DRAIN, NULL, 0, NULL, 0, NULL, 0, 0),
+                     APR_SUCCESS);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(fpd_channel_send(pair[1], FPD_MESSAGE_READY, NULL, 0, NULL, 0, NULL, 0, 0),
+                         APR_SUCCESS);
+    }
+    close(pair[1]);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(fpd_channel_receive(pair[0], &message, &buffer, MSG_DONTWAIT),
+                         APR_SUCCESS);
+        ck_assert_uint_eq(message.type, FPD_MESSAGE_READY);
+    }
+    ck_assert_int_eq(fpd_channel_receive(pair[0], &message, &buffer, MSG_DONTWAIT), APR_EOF);
+}
+END_TEST
+
 static Suite *channel_suite(void)
 {
     Suite *suite = suite_create("channel");
@@ -106,6 +129,7 @@ static Suite *channel_suite(void)
     tcase_add_test(cases, largest_body_fits_and_one_more_byte_is_refused);
     tcase_add_test(cases, malformed_packets_are_refused_and_leak_nothing);
     tcase_add_test(cases, tells_empty_from_closed);
+    tcase_add_test(cases, what_a_dead_side_had_sent_is_received_before_its_end);
     suite_add_tcase(suite, cases);
     return suite;
 }

@@ -130,6 +130,31 @@ START_TEST(head_expires_first_and_exactly)
 }
 END_TEST
 
+START_TEST(who_was_let_in_elsewhere_stands_where_the_waiting_time_says)
+{
+    static const uint32_t order[] = {7, 1, 8, 9, 2, 3};
+    fpd_queue *queue = fpd_queue_create(3, memory);
+
+    fpd_queue_push(queue, 1, 100);
+    fpd_queue_push(queue, 2, 200);
+    fpd_queue_push(queue, 3, 300); /* full */
+    fpd_queue_insert(queue, 7, 50);
+    fpd_queue_insert(queue, 8, 100); /* behind its like */
+    fpd_queue_insert(queue, 9, 100);
+    fpd_queue_insert(queue, 9, 1); /* waits already */
+    ck_assert_uint_eq(fpd_queue_length(queue), 6);
+    ck_assert_int_eq(fpd_queue_next_expiry(queue, 1000), 1050);
+    for (size_t i = 0; i < 6; i++) {
+        ck_assert_uint_eq(fpd_queue_pop(queue), order[i]);
+    }
+    fpd_queue_insert(queue, 4, 1); /* into an empty one */
+    fpd_queue_insert(queue, 5, 2);
+    ck_assert_uint_eq(fpd_queue_pop(queue), 4);
+    ck_assert_uint_eq(fpd_queue_pop(queue), 5);
+    ck_assert_uint_eq(fpd_queue_pop(queue), FPD_QUEUE_NONE);
+}
+END_TEST
+
 static Suite *queue_suite(void)
 {
     Suite *suite = suite_create("queue");
@@ -142,6 +167,7 @@ static Suite *queue_suite(void)
     tcase_add_test(cases, returns_to_the_head_even_when_full);
     tcase_add_test(cases, leaves_from_anywhere);
     tcase_add_test(cases, waits_once_only);
+    tcase_add_test(cases, who_was_let_in_elsewhere_stands_where_the_waiting_time_says);
     tcase_add_test(cases, head_expires_first_and_exactly);
     suite_add_tcase(suite, cases);
     return suite;

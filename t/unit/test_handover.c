@@ -1,0 +1,674 @@
+/* test_handover.c - what one generation of a pool hands over to the next: two or three whole pool
+ * processes, the test is the master; or the test itself is one of the generations.
+ */
+#include "pool_bench.h"
+
+static bench *first;
+static bench *second;
+
+/* The next generation of the same pool: same clients' address, board and channel of its own. The
+ * caller stops it, and `before` last. */
+static bench *make_next(const bench *before)
+{
+    bench *self = apr_pmemdup(before->memory, before, sizeof(*before));
+    int fd;
+
+    self->plan = apr_pmemdup(before->memory, before->plan, sizeof(*before->plan));
+    self->log_length = 0;
+    self->log_text[0] = '\0';
+    ck_assert_int_eq(fpd_board_create(&fd, "test", (uint32_t)self->plan->max_children),
+                     APR_SUCCESS);
+    ck_assert_int_eq(fpd_board_map(&self->board, fd, 1, self->memory), APR_SUCCESS);
+    close(fd);
+    return self;
+}
+
+/* What the master does when the next generation is ready. One end may be the test's own: from or to
+ * is NULL, and the other end is returned. */
+static int hand_over(const bench *from, const bench *to)
+{
+    int ends[2];
+
+    ck_assert_int_eq(fpd_channel_pair(ends), APR_SUCCESS);
+    if (to != NULL) {
+        ck_assert_int_eq(
+            fpd_channel_send(to->master, FPD_MESSAGE_RECEIVE, NULL, 0, NULL, 0, &ends[0], 1, 0),
+            APR_SUCCESS);
+        close(ends[0]);
+    }
+    if (from != NULL) {
+        ck_assert_int_eq(
+            fpd_channel_send(from->master, FPD_MESSAGE_DRAIN, NULL, 0, NULL, 0, &ends[1], 1, 0),
+            APR_SUCCESS);
+        close(ends[1]);
+    }
+    return to == NULL ? ends[0] : from == NULL ? ends[1] : -1;
+}
+
+static void stop_two(void)
+{
+    bench_expect_calm(first, NULL);
+    bench_expect_calm(second, NULL);
+    bench_stop_generation(second);
+    bench_stop(first);
+}
+
+static int is_worker_of(const bench *self, int pid)
+{
+    for (uint32_t i = 0; i < self->board->slot_count; i++) {
+        if (atomic_load(&self->board->slots[i].pid) == pid) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The next request on that very connection is served by a worker of that generation. */
+static void expect_served_by(const bench *self, int fd)
+{
+    int pid = client_pid(fd, 1);
+
+    ck_assert_msg(is_worker_of(self, pid), "process %d is not of the generation meant", pid);
+}
+
+/* A kept connection of the first generation that has served once. */
+static int make_kept(void)
+{
+    int fd = client_connect(first);
+
+    client_send(fd, "/pid", 1);
+    client_reply reply;
+    client_read(fd, &reply);
+    ck_assert_int_eq(reply.status, WIRE_REQUEST_COMPLETE);
+    return fd;
+}
+
+/* Clients are accepted by whoever polls the listener; a test that wants them with the first
+ * generation starts the second one later. */
+static void start_first(int max_children)
+{
+    first = bench_create(max_children);
+    bench_start(first);
+    second = NULL;
+}
+
+static void start_second(void)
+{
+    second = make_next(first);
+    bench_start(second);
+}
+
+static void occupy(int fd)
+{
+    int seen = atomic_load(&fake->requests_seen);
+
+    client_send(fd, "/wait", 1);
+    BENCH_UNTIL(atomic_load(&fake->requests_seen) == seen + 1);
+}
+
+static void expect_answer(int fd)
+{
+    client_reply reply;
+
+    client_read(fd, &reply);
+    ck_assert_msg(reply.status == WIRE_REQUEST_COMPLETE && atoi(reply.body) > 0,
+                  "status %d, closed %d, out '%s'", reply.status, reply.is_closed, reply.out);
+}
+
+/* ---- two generations ---------------------------------------------------------------------- */
+
+START_TEST(idle_connections_go_on_in_the_next_generation)
+{
+    int fds[150]; /* more than are in flight at once */
+    fpd_board_view view;
+
+    start_first(2);
+    for (int i = 0; i < 150; i++) {
+        fds[i] = make_kept();
+    }
+    int silent = client_connect(first); /* no byte yet */
+    BENCH_UNTIL(atomic_load(&first->board->connections) == 151);
+    start_second();
+    hand_over(first, second);
+    bench_expect_end(first);
+    BENCH_UNTIL(atomic_load(&second->board->connections) == 151);
+    for (int i = 0; i < 150; i++) {
+        expect_served_by(second, fds[i]);
+    }
+    expect_served_by(second, silent);
+    /* one page for both */
+    fpd_board_read(second->board, &view);
+    ck_assert_uint_eq(view.requests, 301);
+    ck_assert_uint_eq(atomic_load(&second->board->accepted), 151);
+    for (int i = 0; i < 150; i++) {
+        close(fds[i]);
+    }
+    close(silent);
+    BENCH_UNTIL(atomic_load(&second->board->connections) == 0);
+    stop_two();
+}
+END_TEST
+
+START_TEST(the_queue_keeps_its_order_and_its_waiting_time)
+{
+    int fds[6];
+    int64_t since;
+
+    start_first(1);
+    int running = client_connect(first);
+    occupy(running);
+    for (int i = 0; i < 6; i++) {
+        char name[3] = {'/', (char)('a' + i), '\0'};
+        fds[i] = client_connect(first);
+        client_send(fds[i], name, 1);
+        BENCH_UNTIL(atomic_load(&first->board->queue_length) == (uint32_t)i + 1);
+    }
+    since = fpd_monotonic_now();
+    start_second();
+    BENCH_UNTIL(fpd_monotonic_now() - since > 300000);
+    hand_over(first, second);
+    for (int i = 0; i < 6; i++) {
+        expect_answer(fds[i]);
+    }
+    ck_assert_msg(memcmp(fake->names, "wabcdef", 7) == 0, "order %.7s", fake->names);
+    for (int i = 1; i <= 6; i++) {
+        ck_assert_int_ge(atomic_load(&fake->waited[i]), 300000);
+    }
+    ck_assert_uint_eq(atomic_load(&first->board->queue_length), 0);
+    ck_assert_int_eq(kill(first->pid, 0), 0); /* its request runs on */
+    atomic_store(&fake->release, 1);
+    expect_answer(running);
+    expect_served_by(second, running); /* and then its connection follows */
+    bench_expect_end(first);
+    stop_two();
+}
+END_TEST
+
+START_TEST(who_waited_longer_is_before_who_came_to_the_next_generation)
+{
+    start_first(1);
+    int running = client_connect(first);
+    occupy(running);
+    int early = client_connect(first);
+    client_send(early, "/early", 1);
+    BENCH_UNTIL(atomic_load(&first->board->queue_length) == 1);
+    kill(first->pid, SIGSTOP);
+    start_second();
+    int second_running = client_connect(second);
+    occupy(second_running);
+    int late = client_connect(second);
+    client_send(late, "/late", 1);
+    BENCH_UNTIL(atomic_load(&second->board->queue_length) == 1);
+    hand_over(first, second);
+    kill(first->pid, SIGCONT);
+    BENCH_UNTIL(atomic_load(&second->board->queue_length) == 2);
+    atomic_store(&fake->release, 1);
+    expect_answer(early);
+    expect_answer(late);
+    expect_answer(running);
+    expect_answer(second_running);
+    ck_assert_msg(memcmp(fake->names, "wwel", 4) == 0, "order %.4s", fake->names);
+    bench_expect_end(first);
+    stop_two();
+}
+END_TEST
+
+START_TEST(a_queue_that_is_full_there_still_takes_who_waited_here)
+{
+    int fds[5];
+
+    start_first(1);
+    int running = client_connect(first);
+    occupy(running);
+    for (int i = 0; i < 5; i++) {
+        fds[i] = client_connect(first);
+        client_send(fds[i], "/pid", 1);
+    }
+    BENCH_UNTIL(atomic_load(&first->board->queue_length) == 5);
+    first->plan->queue_max = 1; /* of the second */
+    kill(first->pid, SIGSTOP);  /* it polls the listener too */
+    start_second();
+    int second_running = client_connect(second);
+    occupy(second_running);
+    hand_over(first, second);
+    kill(first->pid, SIGCONT);
+    BENCH_UNTIL(atomic_load(&second->board->queue_length) == 5);
+    atomic_store(&fake->release, 1);
+    for (int i = 0; i < 5; i++) {
+        expect_answer(fds[i]);
+    }
+    expect_answer(running);
+    expect_answer(second_running);
+    bench_expect_end(first);
+    stop_two();
+}
+END_TEST
+
+START_TEST(half_a_head_is_completed_in_the_next_generation)
+{
+    uint8_t bytes[1024];
+    uint8_t two[2048];
+
+    start_first(1);
+    size_t length = client_request(bytes, "/pid", 1, NULL);
+    int in_socket = client_connect(first);
+    ck_assert_int_eq(send(in_socket, bytes, 9, 0), 9);
+    /* a whole request and the beginning of one, which a worker has read with it */
+    int read_already = client_connect(first);
+    memcpy(two, bytes, length);
+    memcpy(two + length, bytes, 11);
+    ck_assert_int_eq(send(read_already, two, length + 11, 0), (ssize_t)length + 11);
+    expect_answer(read_already);
+    /* the same, while the first generation drains */
+    int later = client_connect(first);
+    size_t wait_length = client_request(two, "/wait", 1, NULL);
+    memcpy(two + wait_length, bytes, 13);
+    ck_assert_int_eq(send(later, two, wait_length + 13, 0), (ssize_t)wait_length + 13);
+    BENCH_UNTIL(atomic_load(&fake->requests_seen) == 2);
+    BENCH_UNTIL(atomic_load(&first->board->connections) == 3);
+    start_second();
+    hand_over(first, second);
+    ck_assert_int_eq(send(in_socket, bytes + 9, length - 9, 0), (ssize_t)length - 9);
+    expect_answer(in_socket);
+    ck_assert_int_eq(send(read_already, bytes + 11, length - 11, 0), (ssize_t)length - 11);
+    expect_answer(read_already);
+    atomic_store(&fake->release, 1);
+    expect_answer(later);
+    ck_assert_int_eq(send(later, bytes + 13, length - 13, 0), (ssize_t)length - 13);
+    expect_answer(later);
+    expect_served_by(second, in_socket);
+    expect_served_by(second, read_already);
+    expect_served_by(second, later);
+    bench_expect_end(first);
+    stop_two();
+}
+END_TEST
+
+START_TEST(a_stop_at_once_ends_what_runs_and_still_hands_over_the_rest)
+{
+    client_reply reply;
+
+    start_first(2);
+    int idle[3] = {make_kept(), make_kept(), make_kept()};
+    int running[2] = {client_connect(first), client_connect(first)};
+    occupy(running[0]);
+    occupy(running[1]);
+    int waiting = client_connect(first);
+    client_send(waiting, "/pid", 1);
+    BENCH_UNTIL(atomic_load(&first->board->queue_length) == 1);
+    start_second();
+    hand_over(first, second);
+    bench_tell(first, FPD_MESSAGE_STOP);
+    for (int i = 0; i < 2; i++) {
+        client_read(running[i], &reply);
+        ck_assert_ptr_nonnull(strstr(reply.out, "Status: 502"));
+    }
+    expect_answer(waiting);
+    bench_expect_end(first);
+    for (int i = 0; i < 3; i++) {
+        expect_served_by(second, idle[i]);
+    }
+    stop_two();
+}
+END_TEST
+
+/* ---- three ---------------------------------------------------------------------------------*/
+
+START_TEST(a_chain_of_three_needs_no_relay)
+{
+    start_first(1);
+    int idle = make_kept();
+    int running = client_connect(first);
+    occupy(running);
+    int waiting = client_connect(first);
+    client_send(waiting, "/wait", 1);
+    BENCH_UNTIL(atomic_load(&first->board->queue_length) == 1);
+    start_second();
+    hand_over(first, second);
+    BENCH_UNTIL(atomic_load(&fake->requests_seen) == 3); /* the waiting one runs in the second */
+    bench *third = make_next(second);
+    bench_start(third);
+    hand_over(second, third);
+    expect_served_by(third, idle);
+    atomic_store(&fake->release, 1);
+    expect_answer(running);
+    expect_answer(waiting);
+    expect_served_by(third, running);
+    expect_served_by(third, waiting);
+    bench_expect_end(first);
+    bench_expect_end(second);
+    bench_expect_calm(third, NULL);
+    bench_stop_generation(third);
+    stop_two();
+}
+END_TEST
+
+START_TEST(the_middle_of_three_may_end_before_the_oldest)
+{
+    start_first(1);
+    int running = client_connect(first);
+    occupy(running);
+    start_second();
+    hand_over(first, second);
+    BENCH_UNTIL(atomic_load(&second->board->accepted) == 1); /* COUNTS came: it has the source */
+    bench *third = make_next(second);
+    bench_start(third);
+    hand_over(second, third);
+    bench_expect_end(second);
+    ck_assert_int_eq(kill(first->pid, 0), 0);
+    atomic_store(&fake->release, 1);
+    expect_answer(running);
+    expect_served_by(third, running);
+    bench_expect_end(first);
+    bench_expect_calm(third, NULL);
+    bench_stop_generation(third);
+    stop_two();
+}
+END_TEST
+
+/* ---- the test is the next generation ------------------------------------------------------ */
+
+static fpd_message_buffer buffer;
+
+/* The next CONNECTION of the hand-over; COUNTS are skipped. Its descriptor, or -1 at the end. */
+static int receive_connection(int source, fpd_message_connection *about)
+{
+    fpd_message message;
+
+    for (;;) {
+        if (fpd_channel_receive(source, &message, &buffer, 0) != APR_SUCCESS) {
+            return -1;
+        }
+        if (message.type == FPD_MESSAGE_CONNECTION) {
+            ck_assert_int_eq(message.fd_count, 1);
+            ck_assert_uint_ge(message.length, sizeof(*about));
+            memcpy(about, message.body, sizeof(*about));
+            return message.fds[0];
+        }
+        ck_assert_uint_eq(message.type, FPD_MESSAGE_COUNTS);
+    }
+}
+
+static void acknowledge(int source, const fpd_connection_id *id)
+{
+    ck_assert_int_eq(
+        fpd_channel_send(source, FPD_MESSAGE_TAKEN, id, sizeof(*id), NULL, 0, NULL, 0, 0),
+        APR_SUCCESS);
+}
+
+START_TEST(what_was_not_acknowledged_is_taken_back_when_the_next_generation_dies)
+{
+    fpd_message_connection about;
+    int fds[4];
+
+    start_first(1);
+    int idle = make_kept();
+    int running = client_connect(first);
+    occupy(running);
+    for (int i = 0; i < 4; i++) {
+        fds[i] = client_connect(first);
+        client_send(fds[i], "/pid", 1);
+        BENCH_UNTIL(atomic_load(&first->board->queue_length) == (uint32_t)i + 1);
+    }
+    int source = hand_over(first, NULL);
+    /* two are read, one of them acknowledged: that is ours, whatever happens next */
+    int ours = receive_connection(source, &about);
+    ck_assert_int_gt(about.ready_at, 0);
+    acknowledge(source, &about.connection);
+    close(receive_connection(source, &about));
+    close(source);
+    client_expect_end(idle);
+    ck_assert_int_eq(send(ours, "from us", 7, MSG_NOSIGNAL), 7);
+    atomic_store(&fake->release, 1);
+    expect_answer(running);
+    for (int i = 1; i < 4; i++) {
+        expect_answer(fds[i]); /* by a worker that was forked for it: the other one retired */
+    }
+    client_expect_end(running);
+    bench_expect_end(first);
+    char text[16];
+    ck_assert_int_eq(recv(fds[0], text, sizeof(text), 0), 7); /* nobody else wrote to it */
+    ck_assert_int_eq(send(fds[0], "still open", 10, MSG_NOSIGNAL), 10);
+    ck_assert_int_eq(atomic_load(&fake->requests_seen), 5);
+    bench_expect_calm(first, NULL);
+    bench_stop(first);
+}
+END_TEST
+
+START_TEST(without_progress_this_generation_serves_on_but_for_what_is_on_its_way)
+{
+    enum { COUNT = 70 };
+    fpd_message_connection about;
+    int fds[COUNT];
+
+    start_first(1);
+    int running = client_connect(first);
+    occupy(running);
+    for (int i = 0; i < COUNT; i++) {
+        fds[i] = client_connect(first);
+        client_send(fds[i], "/pid", 1);
+        BENCH_UNTIL(atomic_load(&first->board->queue_length) == (uint32_t)i + 1);
+    }
+    int source = hand_over(first, NULL); /* and nobody reads it */
+    BENCH_UNTIL(atomic_load(&first->board->queue_length) == COUNT - 64);
+    atomic_store(&fake->release, 1);
+    for (int i = 64; i < COUNT; i++) {
+        expect_answer(fds[i]);
+    }
+    ck_assert_int_eq(atomic_load(&fake->requests_seen), 1 + COUNT - 64);
+    int ours = receive_connection(source, &about); /* a slow one, not a dead one */
+    acknowledge(source, &about.connection);
+    ck_assert_int_eq(send(ours, "from us", 7, MSG_NOSIGNAL), 7);
+    close(source);
+    for (int i = 1; i < 64; i++) {
+        expect_answer(fds[i]);
+    }
+    ck_assert_int_eq(atomic_load(&fake->requests_seen), COUNT);
+    bench_expect_end(first);
+    bench_expect_calm(first, NULL);
+    bench_stop(first);
+}
+END_TEST
+
+START_TEST(nonsense_from_the_next_generation_ends_the_hand_over)
+{
+    fpd_connection_id id = {.index = 77, .generation = 3};
+    fpd_message message;
+
+    start_first(1);
+    int running = client_connect(first);
+    occupy(running);
+    int waiting = client_connect(first);
+    client_send(waiting, "/pid", 1);
+    BENCH_UNTIL(atomic_load(&first->board->queue_length) == 1);
+    int source = hand_over(first, NULL);
+    acknowledge(source, &id);
+    while (fpd_channel_receive(source, &message, &buffer, 0) == APR_SUCCESS) {
+        while (message.fd_count > 0) {
+            close(message.fds[--message.fd_count]);
+        }
+    }
+    close(source);
+    atomic_store(&fake->release, 1);
+    expect_answer(running);
+    expect_answer(waiting);
+    bench_expect_end(first);
+    bench_stop(first);
+}
+END_TEST
+
+/* ---- the test is the old generation ------------------------------------------------------- */
+
+/* Sends a CONNECTION; expects TAKEN, or the end of the hand-over. */
+static int offer(int target, const void *body, size_t length, const int *fds, int fd_count)
+{
+    fpd_message message;
+
+    ck_assert_int_eq(
+        fpd_channel_send(target, FPD_MESSAGE_CONNECTION, body, length, NULL, 0, fds, fd_count, 0),
+        APR_SUCCESS);
+    return fpd_channel_receive(target, &message, &buffer, 0) == APR_SUCCESS &&
+           message.type == FPD_MESSAGE_TAKEN;
+}
+
+START_TEST(what_is_no_connection_is_not_taken)
+{
+    fpd_message_connection good = {.connection = {.index = 5, .generation = 9}};
+    fpd_message_connection long_leftover = good;
+    int stream[2], packets[2], pipes[2];
+
+    start_first(1);
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, stream), 0);
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, packets), 0);
+    ck_assert_int_eq(pipe(pipes), 0);
+    long_leftover.leftover = 1;
+    struct {
+        const void *body;
+        size_t length;
+        int fds[2];
+        int fd_count;
+    } bad[] = {
+        {&good, sizeof(good), {0}, 0},
+        {&good, sizeof(good), {stream[0], stream[1]}, 2},
+        {&good, sizeof(good) - 1, {stream[0]}, 1},
+        {&good, 0, {stream[0]}, 1},
+        {&long_leftover, sizeof(good), {stream[0]}, 1},
+        {&good, sizeof(good), {packets[0]}, 1},
+        {&good, sizeof(good), {pipes[0]}, 1},
+        {&good, sizeof(good), {first->listener}, 1},
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        int target = hand_over(NULL, first);
+        ck_assert_msg(!offer(target, bad[i].body, bad[i].length, bad[i].fds, bad[i].fd_count),
+                      "number %zu was taken", i);
+        close(target);
+    }
+    ck_assert_uint_eq(atomic_load(&first->board->connections), 0);
+    int target = hand_over(NULL, first);
+    ck_assert(offer(target, &good, sizeof(good), stream, 1)); /* blocking until now */
+    ck_assert_int_ne(fcntl(stream[0], F_GETFL) & O_NONBLOCK, 0);
+    close(stream[0]);
+    (void)client_pid(stream[1], 1);
+    bench_expect_calm(first, "an older generation sent a malformed message");
+    bench_stop(first);
+}
+END_TEST
+
+START_TEST(leftover_bytes_and_counts_of_an_older_generation_are_taken)
+{
+    uint8_t request[1024];
+    struct {
+        fpd_message_connection about;
+        uint8_t leftover[20];
+    } whole = {.about = {.connection = {.index = 1, .generation = 1}, .leftover = 20}};
+    fpd_message_counts counts = {.requests = 1000, .accepted = 10, .max_active = 7};
+    fpd_board_view view;
+    int stream[2];
+
+    start_first(1);
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, stream), 0);
+    size_t length = client_request(request, "/pid", 1, NULL);
+    memcpy(whole.leftover, request, 20);
+    int target = hand_over(NULL, first);
+    ck_assert_int_eq(
+        fpd_channel_send(target, FPD_MESSAGE_COUNTS, &counts, sizeof(counts), NULL, 0, NULL, 0, 0),
+        APR_SUCCESS);
+    ck_assert(offer(target, &whole, sizeof(whole.about) + 20, stream, 1));
+    close(stream[0]);
+    ck_assert_int_eq(send(stream[1], request + 20, length - 20, 0), (ssize_t)length - 20);
+    expect_answer(stream[1]);
+    BENCH_UNTIL(atomic_load(&first->board->slots[0].requests) == 1);
+    fpd_board_read(first->board, &view);
+    ck_assert_uint_eq(view.requests, 1001);
+    ck_assert_uint_eq(view.max_active, 7);
+    ck_assert_uint_eq(atomic_load(&first->board->accepted), 10);
+    close(target);
+    bench_expect_calm(first, NULL);
+    bench_stop(first);
+}
+END_TEST
+
+START_TEST(a_full_table_waits_and_loses_nobody)
+{
+    enum { COUNT = 60 };
+    int fds[COUNT];
+
+    start_first(1);
+    int running = client_connect(first);
+    occupy(running);
+    for (int i = 0; i < COUNT; i++) {
+        fds[i] = client_connect(first);
+        client_send(fds[i], "/pid", 0);
+        BENCH_UNTIL(atomic_load(&first->board->queue_length) == (uint32_t)i + 1);
+    }
+    kill(first->pid, SIGSTOP);
+    second = make_next(first);
+    second->file_limit = 64; /* of which 32 are for connections */
+    bench_start(second);
+    int second_running = client_connect(second);
+    occupy(second_running);
+    hand_over(first, second);
+    kill(first->pid, SIGCONT);
+    BENCH_UNTIL(atomic_load(&second->board->connections) == 32);
+    atomic_store(&fake->release, 1);
+    for (int i = 0; i < COUNT; i++) {
+        expect_answer(fds[i]);
+        client_expect_end(fds[i]);
+    }
+    expect_answer(running);
+    expect_answer(second_running);
+    bench_expect_end(first);
+    stop_two();
+}
+END_TEST
+
+START_TEST(who_drains_without_a_successor_gives_back_what_is_not_read)
+{
+    start_first(1);
+    int running = client_connect(first);
+    occupy(running);
+    int waiting = client_connect(first);
+    client_send(waiting, "/pid", 1);
+    BENCH_UNTIL(atomic_load(&first->board->queue_length) == 1);
+    start_second();
+    kill(second->pid, SIGSTOP);
+    bench_tell(second, FPD_MESSAGE_DRAIN);
+    hand_over(first, second);
+    kill(second->pid, SIGCONT);
+    bench_expect_end(second);
+    atomic_store(&fake->release, 1);
+    expect_answer(running);
+    client_expect_end(running);
+    expect_answer(waiting);
+    client_expect_end(waiting);
+    bench_expect_end(first);
+    stop_two();
+}
+END_TEST
+
+static Suite *handover_suite(void)
+{
+    Suite *suite = suite_create("handover");
+    TCase *cases = tcase_create("handover");
+
+    tcase_set_timeout(cases, 60);
+    tcase_add_test(cases, idle_connections_go_on_in_the_next_generation);
+    tcase_add_test(cases, the_queue_keeps_its_order_and_its_waiting_time);
+    tcase_add_test(cases, who_waited_longer_is_before_who_came_to_the_next_generation);
+    tcase_add_test(cases, a_queue_that_is_full_there_still_takes_who_waited_here);
+    tcase_add_test(cases, half_a_head_is_completed_in_the_next_generation);
+    tcase_add_test(cases, a_stop_at_once_ends_what_runs_and_still_hands_over_the_rest);
+    tcase_add_test(cases, a_chain_of_three_needs_no_relay);
+    tcase_add_test(cases, the_middle_of_three_may_end_before_the_oldest);
+    tcase_add_test(cases, what_was_not_acknowledged_is_taken_back_when_the_next_generation_dies);
+    tcase_add_test(cases, without_progress_this_generation_serves_on_but_for_what_is_on_its_way);
+    tcase_add_test(cases, nonsense_from_the_next_generation_ends_the_hand_over);
+    tcase_add_test(cases, what_is_no_connection_is_not_taken);
+    tcase_add_test(cases, leftover_bytes_and_counts_of_an_older_generation_are_taken);
+    tcase_add_test(cases, a_full_table_waits_and_loses_nobody);
+    tcase_add_test(cases, who_drains_without_a_successor_gives_back_what_is_not_read);
+    suite_add_tcase(suite, cases);
+    return suite;
+}
+
+UNIT_MAIN(handover_suite)
