@@ -350,7 +350,7 @@ sub start_nginx {
     my $file    = write_file("$dir/nginx.conf",
         "${user}daemon off;\nworker_processes 1;\npid $dir/nginx.pid;\nerror_log $dir/error.log warn;\n"
             . "events { worker_connections 256; }\nhttp {\n$temp    access_log off;\n"
-            . "    server {\n        listen 127.0.0.1:$port;\n        root $docroot;\n"
+            . ($option{http} // '') . "    server {\n        listen 127.0.0.1:$port;\n        root $docroot;\n"
             . ($option{conf} // '') . "\n    }\n}\n");
     my $service = start_service(
         kind => 'nginx', name => $name, dir => $dir, port => $port, conf_file => $file, stop_signal => 'QUIT',
