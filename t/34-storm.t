@@ -1,6 +1,7 @@
-# t/chaos/storm for some seconds: many clients that keep, close, pipeline, send slowly, vanish and
-# desert at random, on few workers; then the same while workers are killed. No request is answered
-# twice, wrongly or not at all. For hours of it run build/test/storm by hand (t/README.md).
+# t/chaos/storm for some seconds: many clients that keep, close, pipeline, send slowly, rest, vanish and
+# desert at random, on few workers; then the same while workers are killed, and while the daemon
+# reloads. No request is answered twice, wrongly or not at all, and no kept connection ends. For hours
+# of it run build/test/storm by hand (t/README.md).
 
 use strict;
 use warnings;
@@ -61,24 +62,26 @@ subtest 'while workers are killed' => sub {
     wait_for { php_request($daemon, $script, query => 'id=7')->{body} eq 'id=7.' } 10, 'it serves on';
 };
 
-subtest 'while the daemon reloads' => sub {
-    my $daemon = start_daemon(conf => { www => { pm => 'static', 'pm.max_children' => 4 } });
-    php_request($daemon, $script, query => 'id=1');
-    unlink $out;
-    my $pid   = start_storm($daemon, 'reloads');
-    my $end   = time + $seconds;
-    my $count = 0;
-    while (time < $end) {
-        my $pool = $daemon->pool_pid;
-        kill 'USR2', $daemon->pid;
-        $count++;
-        wait_for { my $now = eval { $daemon->pool_pid }; $now && $now != $pool } 20, "reload $count";
-    }
-    my $status = reap($pid, 60);
-    is($status, 0, "every request that was sent whole is answered (seed $seed)") or diag(read_file($out));
-    my $got = totals();
-    cmp_ok($count, '>', 3, "$count reloads");
-    cmp_ok($got->{answers}, '>', 100, "$got->{answers} answered, $got->{turned_away} turned away before they were whole");
-};
+for my $listen (qw(unix tcp)) {
+    subtest "while the daemon reloads ($listen)" => sub {
+        my $daemon = start_daemon(conf => { www => { pm => 'static', 'pm.max_children' => 4, $listen eq 'tcp' ? (listen => 'tcp') : () } });
+        php_request($daemon, $script, query => 'id=1');
+        unlink $out;
+        my $pid   = start_storm($daemon, 'reloads');
+        my $end   = time + $seconds;
+        my $count = 0;
+        while (time < $end) {
+            my $pool = $daemon->pool_pid;
+            kill 'USR2', $daemon->pid;
+            $count++;
+            wait_for { my $now = eval { $daemon->pool_pid }; $now && $now != $pool } 20, "reload $count";
+        }
+        my $status = reap($pid, 60);
+        is($status, 0, "every request is answered, no kept connection ends (seed $seed)") or diag(read_file($out));
+        my $got = totals();
+        cmp_ok($count, '>', 3, "$count reloads");
+        cmp_ok($got->{answers}, '>', 100, "$got->{answers} of $got->{requests} answered, $got->{deserted} deserted, $got->{rests} rests");
+    };
+}
 
 done_testing();
