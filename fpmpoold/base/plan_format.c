@@ -1,26 +1,20 @@
-/* plan_format.c - one table of fields turns a plan into bytes and back.
+/* plan_format.c - one table of fields turns a plan into a record and back.
  *
- * The master encodes, an interpreter host decodes; a reload's child encodes, the master decodes.
- * Byte order and layout are this build's own: both ends are of one build, and the envelope's
- * checksum of the table refuses any other. A decoder checks every length before it uses it.
+ * The master encodes, an interpreter host decodes; the child that tests a configuration encodes, the
+ * master decodes. Any of them may be of another version: a field is known by its name, never by its
+ * place. A decoder checks every length before it uses it.
  */
 #include "base/plan_format.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "apr_strings.h"
-#include "base/bytes.h"
+#include "base/record.h"
 
-#define PLAN_MAGIC      "fpmplan2"
-#define PLAN_MAGIC_SIZE 8
-#define PLAN_BYTES_MAX  (16 * 1024 * 1024)
-#define PLAN_LIST_MAX   65536
+#define PLAN_MAGIC     "fpmplan3"
+#define PLAN_BYTES_MAX (16 * 1024 * 1024)
+#define PLAN_LIST_MAX  65536
 
 typedef enum field_type { FIELD_NUMBER, FIELD_STRING, FIELD_PAIRS, FIELD_STRINGS } field_type;
 
@@ -143,127 +137,66 @@ fpd_plan_pool *fpd_plan_pool_create(apr_pool_t *pool)
 
 /* ---- encoding ----------------------------------------------------------------------------- */
 
-/* Runs twice over the plan: with data NULL to measure, then to write. */
-typedef struct writer {
-    char *data;
-    size_t used;
-} writer;
-
-static void put(writer *out, const void *bytes, size_t length)
+static void put_pairs(fpd_record_writer *out, const apr_array_header_t *pairs)
 {
-    if (out->data != NULL && length > 0) {
-        memcpy(out->data + out->used, bytes, length);
-    }
-    out->used += length;
-}
-
-static void put_number(writer *out, int32_t number)
-{
-    put(out, &number, sizeof(number));
-}
-
-/* As bytes.h reads it. */
-static void put_string(writer *out, const char *text)
-{
-    if (text == NULL) {
-        put_number(out, (int32_t)FPD_BYTES_NULL);
-        return;
-    }
-    put_number(out, (int32_t)strlen(text));
-    put(out, text, strlen(text));
-}
-
-static void put_pairs(writer *out, const apr_array_header_t *pairs)
-{
-    put_number(out, pairs->nelts);
+    fpd_record_add(out, &pairs->nelts, sizeof(int32_t));
     for (int i = 0; i < pairs->nelts; i++) {
         const fpd_plan_pair *pair = &APR_ARRAY_IDX(pairs, i, fpd_plan_pair);
-        put_string(out, pair->key);
-        put_string(out, pair->value);
-        put_number(out, pair->is_admin);
+        int32_t is_admin = pair->is_admin;
+        fpd_record_add_text(out, pair->key);
+        fpd_record_add_text(out, pair->value);
+        fpd_record_add(out, &is_admin, sizeof(is_admin));
     }
 }
 
-static void put_strings(writer *out, const apr_array_header_t *texts)
+static void put_strings(fpd_record_writer *out, const apr_array_header_t *texts)
 {
-    put_number(out, texts->nelts);
+    fpd_record_add(out, &texts->nelts, sizeof(int32_t));
     for (int i = 0; i < texts->nelts; i++) {
-        put_string(out, APR_ARRAY_IDX(texts, i, const char *));
+        fpd_record_add_text(out, APR_ARRAY_IDX(texts, i, const char *));
     }
 }
 
-static void put_field(writer *out, const fpd_plan_pool *plan, const field *about)
+static void put_field(fpd_record_writer *out, const fpd_plan_pool *plan, const field *about)
 {
     const void *member = (const char *)plan + about->offset;
+    size_t mark;
 
     switch (about->type) {
     case FIELD_NUMBER:
-        put_number(out, *(const int32_t *)member);
+        fpd_record_put_number(out, about->name, *(const int32_t *)member);
         break;
     case FIELD_STRING:
-        put_string(out, *(const char *const *)member);
+        fpd_record_put_text(out, about->name, *(const char *const *)member);
         break;
     case FIELD_PAIRS:
+        mark = fpd_record_open(out, about->name);
         put_pairs(out, *(apr_array_header_t *const *)member);
+        fpd_record_close(out, mark);
         break;
     case FIELD_STRINGS:
+        mark = fpd_record_open(out, about->name);
         put_strings(out, *(apr_array_header_t *const *)member);
+        fpd_record_close(out, mark);
         break;
     }
 }
 
-/* Names and types of all fields in one number: two builds with other fields never understand each
- * other by accident. */
-static uint32_t table_checksum(void)
+static void put_plan(fpd_record_writer *out, const fpd_plan_pool *plan, apr_pool_t *pool)
 {
-    uint32_t sum = 2166136261u;
-
-    for (size_t i = 0; i < FIELD_COUNT; i++) {
-        for (const char *c = fields[i].name; *c != '\0'; c++) {
-            sum = (sum ^ (uint8_t)*c) * 16777619u;
-        }
-        sum = (sum ^ (uint8_t)fields[i].type) * 16777619u;
-    }
-    return sum;
-}
-
-/* Of all bytes before it: what was damaged on the way is refused whole. */
-static uint64_t content_checksum(const char *bytes, size_t length)
-{
-    uint64_t sum = UINT64_C(14695981039346656037);
-
-    for (size_t i = 0; i < length; i++) {
-        sum = (sum ^ (uint8_t)bytes[i]) * UINT64_C(1099511628211);
-    }
-    return sum;
-}
-
-static void put_plan(writer *out, const fpd_plan_pool *plan)
-{
-    uint32_t checksum = table_checksum();
-    uint64_t sum;
-
-    put(out, PLAN_MAGIC, PLAN_MAGIC_SIZE);
-    put(out, &checksum, sizeof(checksum));
+    fpd_record_begin(out, PLAN_MAGIC, pool);
     for (size_t i = 0; i < FIELD_COUNT; i++) {
         put_field(out, plan, &fields[i]);
     }
-    sum = out->data != NULL ? content_checksum(out->data, out->used) : 0;
-    put(out, &sum, sizeof(sum));
+    fpd_record_end(out);
 }
 
 fpd_plan_bytes fpd_plan_pool_encode(const fpd_plan_pool *plan, apr_pool_t *pool)
 {
-    writer out = {NULL, 0};
-    fpd_plan_bytes bytes;
+    fpd_record_writer out;
 
-    put_plan(&out, plan);
-    bytes.length = out.used;
-    bytes.data = apr_palloc(pool, out.used);
-    out.data = bytes.data;
-    out.used = 0;
-    put_plan(&out, plan);
-    return bytes;
+    put_plan(&out, plan, pool);
+    return (fpd_plan_bytes){out.data, out.used};
 }
 
 /* ---- decoding ----------------------------------------------------------------------------- */
@@ -283,6 +216,7 @@ static void take_pairs(fpd_bytes *in, apr_array_header_t *pairs)
 {
     int32_t count = take_count(in);
 
+    apr_array_clear(pairs);
     for (int32_t i = 0; i < count && !in->is_broken; i++) {
         fpd_plan_pair *pair = apr_array_push(pairs);
         pair->key = fpd_bytes_take_text(in);
@@ -290,139 +224,117 @@ static void take_pairs(fpd_bytes *in, apr_array_header_t *pairs)
         pair->is_admin = (int32_t)fpd_bytes_take_number(in);
         in->is_broken |= pair->key == NULL || pair->value == NULL;
     }
+    in->is_broken |= in->left != 0;
 }
 
 static void take_strings(fpd_bytes *in, apr_array_header_t *texts)
 {
     int32_t count = take_count(in);
 
+    apr_array_clear(texts);
     for (int32_t i = 0; i < count && !in->is_broken; i++) {
         const char *text = fpd_bytes_take_text(in);
         APR_ARRAY_PUSH(texts, const char *) = text;
         in->is_broken |= text == NULL;
     }
+    in->is_broken |= in->left != 0;
 }
 
-static void take_field(fpd_bytes *in, fpd_plan_pool *plan, const field *about)
+static void take_value(fpd_record_entry *entry, fpd_plan_pool *plan, const field *about)
 {
     void *member = (char *)plan + about->offset;
-    int32_t number;
+    int64_t number;
 
     switch (about->type) {
     case FIELD_NUMBER:
-        number = (int32_t)fpd_bytes_take_number(in);
-        in->is_broken |= number < about->least || number > about->most;
-        *(int32_t *)member = number;
+        number = fpd_record_take_number(entry);
+        entry->value.is_broken |= number < about->least || number > about->most;
+        *(int32_t *)member = (int32_t)number;
         break;
     case FIELD_STRING:
-        *(const char **)member = fpd_bytes_take_text(in);
+        *(const char **)member = fpd_record_take_text(entry);
         break;
     case FIELD_PAIRS:
-        take_pairs(in, *(apr_array_header_t **)member);
+        take_pairs(&entry->value, *(apr_array_header_t **)member);
         break;
     case FIELD_STRINGS:
-        take_strings(in, *(apr_array_header_t **)member);
+        take_strings(&entry->value, *(apr_array_header_t **)member);
         break;
     }
 }
 
-/* Its last eight bytes are the checksum of what is before them; they leave the reader. */
-static int is_undamaged(fpd_bytes *in)
+/* Who writes and who reads mostly have the same table: the search begins where the last one ended.
+ */
+static const field *find_field(const fpd_record_entry *entry, size_t *next)
 {
-    uint64_t sum;
-
-    if (in->left < sizeof(sum)) {
-        return 0;
+    for (size_t i = 0; i < FIELD_COUNT; i++) {
+        const field *about = &fields[(*next + i) % FIELD_COUNT];
+        if (fpd_record_is(entry, about->name)) {
+            *next = (size_t)(about - fields) + 1;
+            return about;
+        }
     }
-    in->left -= sizeof(sum);
-    memcpy(&sum, in->data + in->left, sizeof(sum));
-    return sum == content_checksum(in->data, in->left);
+    return NULL;
+}
+
+static apr_status_t take_plan(fpd_plan_pool **taken, fpd_bytes *in)
+{
+    fpd_plan_pool *plan = fpd_plan_pool_create(in->pool);
+    fpd_record_entry entry;
+    size_t next = 0;
+
+    while (fpd_record_next(in, &entry)) {
+        const field *about = find_field(&entry, &next);
+        if (about != NULL) {
+            take_value(&entry, plan, about);
+            in->is_broken |= entry.value.is_broken;
+        } else if (plan->unknown == NULL) {
+            plan->unknown = apr_pstrmemdup(in->pool, entry.name, entry.name_length);
+        }
+    }
+    if (in->is_broken || plan->name == NULL) {
+        return APR_EGENERAL;
+    }
+    *taken = plan;
+    return APR_SUCCESS;
 }
 
 apr_status_t fpd_plan_pool_decode(fpd_plan_pool **decoded, const char *data, size_t length,
                                   apr_pool_t *pool)
 {
     fpd_bytes in = {.data = data, .left = length, .pool = pool};
-    fpd_plan_pool *plan;
-    const char *magic;
-    uint32_t checksum;
 
-    if (length > PLAN_BYTES_MAX || !is_undamaged(&in)) {
+    if (length > PLAN_BYTES_MAX || !fpd_record_check(&in, PLAN_MAGIC)) {
         return APR_EGENERAL;
     }
-    magic = fpd_bytes_take(&in, PLAN_MAGIC_SIZE);
-    checksum = fpd_bytes_take_number(&in);
-    if (magic == NULL || memcmp(magic, PLAN_MAGIC, PLAN_MAGIC_SIZE) != 0 ||
-        checksum != table_checksum()) {
-        return APR_EGENERAL;
-    }
-    plan = fpd_plan_pool_create(pool);
-    for (size_t i = 0; i < FIELD_COUNT; i++) {
-        take_field(&in, plan, &fields[i]);
-    }
-    if (in.is_broken || in.left != 0 || plan->name == NULL) {
-        return APR_EGENERAL;
-    }
-    *decoded = plan;
-    return APR_SUCCESS;
+    return take_plan(decoded, &in);
 }
 
 /* ---- memfd -------------------------------------------------------------------------------- */
 
-static apr_status_t fill_and_seal(int fd, const fpd_plan_bytes *bytes)
-{
-    size_t done = 0;
-
-    while (done < bytes->length) {
-        ssize_t written = write(fd, bytes->data + done, bytes->length - done);
-        if (written < 0 && errno != EINTR) {
-            return errno;
-        }
-        done += written > 0 ? (size_t)written : 0;
-    }
-    if (lseek(fd, 0, SEEK_SET) != 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0) {
-        return errno;
-    }
-    return APR_SUCCESS;
-}
-
 apr_status_t fpd_plan_pool_write(const fpd_plan_pool *plan, int *written_fd, apr_pool_t *scratch)
 {
-    fpd_plan_bytes bytes = fpd_plan_pool_encode(plan, scratch);
-    int fd = memfd_create("fpmpool-plan", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    apr_status_t status;
+    fpd_record_writer out;
 
-    if (fd < 0) {
-        return errno;
-    }
-    status = fill_and_seal(fd, &bytes);
-    if (status != APR_SUCCESS) {
-        close(fd);
-        return status;
-    }
-    *written_fd = fd;
-    return APR_SUCCESS;
+    put_plan(&out, plan, scratch);
+    return fpd_record_to_memfd(&out, "fpmpool-plan", written_fd);
 }
 
 apr_status_t fpd_plan_pool_read(fpd_plan_pool **plan, int fd, apr_pool_t *pool)
 {
-    struct stat about;
-    apr_status_t status;
-    void *data;
+    fpd_bytes in;
+    apr_pool_t *scratch;
+    apr_status_t status = apr_pool_create(&scratch, pool);
 
-    if (fstat(fd, &about) != 0) {
-        return errno;
+    if (status != APR_SUCCESS) {
+        return status;
     }
-    if (about.st_size <= 0 || about.st_size > PLAN_BYTES_MAX) {
-        return APR_EGENERAL;
+    status = fpd_record_from_memfd(&in, fd, PLAN_MAGIC, PLAN_BYTES_MAX, scratch);
+    if (status == APR_SUCCESS) {
+        in.pool = pool;
+        status = take_plan(plan, &in);
     }
-    data = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (data == MAP_FAILED) {
-        return errno;
-    }
-    status = fpd_plan_pool_decode(plan, data, (size_t)about.st_size, pool);
-    munmap(data, (size_t)about.st_size);
+    apr_pool_destroy(scratch);
     return status;
 }
 
@@ -436,30 +348,23 @@ fpd_plan_pool *fpd_plan_pool_copy(const fpd_plan_pool *plan, apr_pool_t *pool)
 
 int fpd_plan_pool_equals(const fpd_plan_pool *left, const fpd_plan_pool *right)
 {
+    fpd_record_writer a;
+    fpd_record_writer b;
     apr_pool_t *scratch;
-    int is_equal = 1;
+    int is_equal;
 
     if (apr_pool_create(&scratch, NULL) != APR_SUCCESS) {
         return 0;
     }
-    for (size_t i = 0; i < FIELD_COUNT && is_equal; i++) {
-        writer a = {NULL, 0};
-        writer b = {NULL, 0};
-        if (fields[i].is_label) {
-            continue;
-        }
-        put_field(&a, left, &fields[i]);
-        put_field(&b, right, &fields[i]);
-        is_equal = a.used == b.used;
-        if (is_equal && a.used > 0) {
-            a.data = apr_palloc(scratch, a.used);
-            b.data = apr_palloc(scratch, b.used);
-            a.used = b.used = 0;
+    fpd_record_begin(&a, NULL, scratch);
+    fpd_record_begin(&b, NULL, scratch);
+    for (size_t i = 0; i < FIELD_COUNT; i++) {
+        if (!fields[i].is_label) {
             put_field(&a, left, &fields[i]);
             put_field(&b, right, &fields[i]);
-            is_equal = memcmp(a.data, b.data, a.used) == 0;
         }
     }
+    is_equal = a.used == b.used && memcmp(a.data, b.data, a.used) == 0;
     apr_pool_destroy(scratch);
     return is_equal;
 }

@@ -3,6 +3,11 @@
  * conf/ fills it, the master writes it, the interpreter host reads it. It holds one pool only: no
  * other tenant's secrets reach a pool process (design rule 2). Numbers are checked and defaults
  * applied before it is written; the reader checks the envelope and every length all the same.
+ *
+ * The bytes are a record (record.h), each field behind its name: a master that was upgraded reads
+ * the plans of the one before it, and a host may be older or newer than its master. A field that is
+ * missing has the value of fpd_plan_pool_create; one that is not known is passed over and named in
+ * `unknown`, so that it can be said.
  */
 #ifndef FPD_PLAN_FORMAT_H
 #define FPD_PLAN_FORMAT_H
@@ -91,6 +96,8 @@ typedef struct fpd_plan_pool {
     apr_array_header_t *php_values;     /* fpd_plan_pair */
     apr_array_header_t *defines;        /* const char *: -d, "key=value" */
     apr_array_header_t *suppress_paths; /* const char * */
+    /* not a part of the bytes: a field in them that this version does not know; NULL: none */
+    const char *unknown;
 } fpd_plan_pool;
 
 /* An empty plan: strings NULL, lists empty, numbers as php-fpm's defaults. Owned by pool. */

@@ -81,6 +81,12 @@ static int take_descriptors(host *self)
         return report_error(self, "cannot read the plan of the pool", status);
     }
     fpd_log_set_level((fpd_log_level)self->plan->log_level);
+    if (self->plan->unknown != NULL) {
+        fpd_log(FPD_LOG_WARNING,
+                "this interpreter host is older than fpmpoold: it does not know '%s' and serves "
+                "without it; install both of one version",
+                self->plan->unknown);
+    }
     status = fpd_board_map(&setup->board, FPD_FD_BOARD, 1, self->memory);
     if (status != APR_SUCCESS) {
         return report_error(self, "cannot map the board of the pool", status);
