@@ -276,6 +276,11 @@ int fpd_loop_timer_is_set(const fpd_loop_timer *timer)
     return timer->heap_index != 0;
 }
 
+int64_t fpd_loop_timer_when(const fpd_loop_timer *timer)
+{
+    return timer->heap_index != 0 ? timer->when : 0;
+}
+
 /* Only timers that were due on entry fire: one that sets itself again to "now" cannot starve I/O.
  */
 static void run_timers(fpd_loop *loop)

@@ -42,6 +42,8 @@ fpd_loop_timer *fpd_loop_timer_create(fpd_loop *loop, fpd_loop_timer_fn *callbac
 void fpd_loop_timer_set(fpd_loop_timer *timer, int64_t when);
 void fpd_loop_timer_cancel(fpd_loop_timer *timer);
 int fpd_loop_timer_is_set(const fpd_loop_timer *timer);
+/* The time that it is set to; 0: it is off. */
+int64_t fpd_loop_timer_when(const fpd_loop_timer *timer);
 
 /* Blocks the signals of `set` in this process and calls back for each that arrives. Once per loop.
  */

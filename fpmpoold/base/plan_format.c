@@ -1,8 +1,8 @@
 /* plan_format.c - one table of fields turns a plan into a record and back.
  *
- * The master encodes, an interpreter host decodes; the child that tests a configuration encodes, the
- * master decodes. Any of them may be of another version: a field is known by its name, never by its
- * place. A decoder checks every length before it uses it.
+ * The master encodes, an interpreter host decodes; the child that tests a configuration encodes,
+ * the master decodes. Any of them may be of another version: a field is known by its name, never by
+ * its place. A decoder checks every length before it uses it.
  */
 #include "base/plan_format.h"
 

@@ -214,6 +214,7 @@ void fpd_record_put_fields(fpd_record_writer *out, const fpd_record_field *field
         const fpd_record_bytes *bytes;
         switch (fields[i].type) {
         case FPD_RECORD_NUMBER:
+        case FPD_RECORD_DESCRIPTOR:
             fpd_record_put_number(out, fields[i].name, *(const int32_t *)member);
             break;
         case FPD_RECORD_LONG:
@@ -237,14 +238,15 @@ static void take_value(fpd_record_entry *entry, const fpd_record_field *field, v
 
     switch (field->type) {
     case FPD_RECORD_NUMBER:
+    case FPD_RECORD_DESCRIPTOR:
     case FPD_RECORD_LONG:
         number = fpd_record_take_number(entry);
         if (number < field->least || number > field->most) {
             entry->value.is_broken = 1;
-        } else if (field->type == FPD_RECORD_NUMBER) {
-            *(int32_t *)member = (int32_t)number;
-        } else {
+        } else if (field->type == FPD_RECORD_LONG) {
             *(int64_t *)member = number;
+        } else {
+            *(int32_t *)member = (int32_t)number;
         }
         break;
     case FPD_RECORD_TEXT:

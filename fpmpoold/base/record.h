@@ -1,10 +1,10 @@
 /* record.h - keyed fields in a block of bytes: what one version writes, another one reads.
  *
  * A record is a row of entries: a name (uint8 length, bytes) and a value (uint32 length, bytes; the
- * length FPD_BYTES_NULL stands for NULL). A value may be a record again, and a name may come several
- * times. A reader takes by name what it knows, in any order: a name that it does not know is passed
- * over, and what is missing keeps the value that the reader gave it before. So fields may be added;
- * a name never changes its meaning or its type.
+ * length FPD_BYTES_NULL stands for NULL). A value may be a record again, and a name may come
+ * several times. A reader takes by name what it knows, in any order: a name that it does not know
+ * is passed over, and what is missing keeps the value that the reader gave it before. So fields may
+ * be added; a name never changes its meaning or its type.
  *
  * A whole block is an envelope around one record: 8 bytes that say what it is, its length, the
  * record, a checksum. It travels in a sealed memfd. Byte order is this machine's.
@@ -71,10 +71,11 @@ typedef struct fpd_record_bytes {
 } fpd_record_bytes;
 
 typedef enum fpd_record_type {
-    FPD_RECORD_NUMBER, /* int32_t, int or a 32-bit enum */
-    FPD_RECORD_LONG,   /* int64_t */
-    FPD_RECORD_TEXT,   /* const char *, may be NULL */
-    FPD_RECORD_BYTES   /* fpd_record_bytes */
+    FPD_RECORD_NUMBER,     /* int32_t, int or a 32-bit enum */
+    FPD_RECORD_DESCRIPTOR, /* the same: an int that names a descriptor, or -1 */
+    FPD_RECORD_LONG,       /* int64_t */
+    FPD_RECORD_TEXT,       /* const char *, may be NULL */
+    FPD_RECORD_BYTES       /* fpd_record_bytes */
 } fpd_record_type;
 
 typedef struct fpd_record_field {

@@ -13,14 +13,9 @@
 #include "conf/keys.h"
 #include "conf/parse.h"
 
-static fpd_conf *make_conf(const fpd_conf_options *options, apr_pool_t *pool)
+void fpd_conf_preset(fpd_conf_global *global)
 {
-    fpd_conf *conf = apr_pcalloc(pool, sizeof(*conf));
-    fpd_conf_global *global = &conf->global;
-
-    conf->file = options->file;
-    conf->pools = apr_array_make(pool, 4, sizeof(fpd_plan_pool *));
-    conf->sections = apr_array_make(pool, 4, sizeof(fpd_conf_section *));
+    memset(global, 0, sizeof(*global));
     global->error_log = "log/php-fpm.log";
     global->syslog_ident = "php-fpm";
     global->syslog_facility = LOG_DAEMON;
@@ -31,6 +26,16 @@ static fpd_conf *make_conf(const fpd_conf_options *options, apr_pool_t *pool)
     global->process_priority = FPD_PLAN_UNSET;
     global->daemonize = 1;
     global->systemd_interval = 10;
+}
+
+static fpd_conf *make_conf(const fpd_conf_options *options, apr_pool_t *pool)
+{
+    fpd_conf *conf = apr_pcalloc(pool, sizeof(*conf));
+
+    conf->file = options->file;
+    conf->pools = apr_array_make(pool, 4, sizeof(fpd_plan_pool *));
+    conf->sections = apr_array_make(pool, 4, sizeof(fpd_conf_section *));
+    fpd_conf_preset(&conf->global);
     return conf;
 }
 

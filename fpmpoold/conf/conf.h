@@ -27,6 +27,9 @@ typedef struct fpd_conf_global {
     int32_t systemd_interval;
 } fpd_conf_global;
 
+/* The values of a global section that says nothing. */
+void fpd_conf_preset(fpd_conf_global *global);
+
 /* What applies: the configured fpd_log_level, or NOTICE. */
 int fpd_conf_log_level(const fpd_conf_global *global);
 

@@ -4,6 +4,7 @@
 
 #include "apr_pools.h"
 #include "conf/conf.h"
+#include "master/reexec.h"
 
 typedef enum fpd_argv_action {
     FPD_ARGV_RUN,
@@ -19,6 +20,7 @@ typedef struct fpd_argv {
     int test_level;
     int force_stderr;         /* -O */
     fpd_conf_options options; /* file is set only by -y */
+    fpd_reexec self;          /* filled by main, not by fpd_argv_read */
 } fpd_argv;
 
 /* Reads the arguments; everything from pool. Never prints. */

@@ -183,14 +183,9 @@ static void read_output(void *context, uint32_t events)
     }
 }
 
-static apr_status_t watch(fpd_child *child, const bundle *made)
+static apr_status_t watch(fpd_child *child)
 {
-    apr_status_t status;
-
-    child->channel = made->channel[0];
-    child->log_fd = made->log[0];
-    child->output_fd = made->output[0];
-    status =
+    apr_status_t status =
         fpd_loop_add(child->loop, child->channel, EPOLLIN, read_channel, child, &child->channel_id);
     if (status == APR_SUCCESS) {
         status = fpd_loop_add(child->loop, child->log_fd, EPOLLIN, read_log, child, &child->log_id);
@@ -240,8 +235,11 @@ apr_status_t fpd_children_start(fpd_child **started, const char *program, const 
         become_host(&made, listener, program, argv);
     }
     close_host_ends(&made);
+    child->channel = made.channel[0];
+    child->log_fd = made.log[0];
+    child->output_fd = made.output[0];
     *step = "watch the process";
-    status = watch(child, &made);
+    status = watch(child);
     if (status != APR_SUCCESS) { /* reaped later as an unknown child */
         (void)kill(child->pid, SIGKILL);
         fpd_children_destroy(child);
@@ -249,6 +247,66 @@ apr_status_t fpd_children_start(fpd_child **started, const char *program, const 
     }
     *started = child;
     return APR_SUCCESS;
+}
+
+void fpd_children_save(const fpd_child *child, fpd_state_child *saved)
+{
+    saved->pid = (int32_t)child->pid;
+    saved->state = (int32_t)child->state;
+    saved->is_answering = child->is_answering;
+    saved->started_at = child->started_at;
+    saved->stop_by = child->stop_by;
+    saved->channel = child->channel;
+    saved->log_fd = child->log_fd;
+    saved->output_fd = child->output_fd;
+    saved->window_start = child->source.window_start;
+    saved->window_lines = (int32_t)child->source.window_lines;
+    saved->suppressed = (int32_t)child->source.suppressed;
+    saved->partial.data = child->source.partial;
+    saved->partial.length = child->source.partial_length;
+}
+
+static void resume_source(fpd_logs_source *source, const fpd_state_child *saved, const char *name)
+{
+    source->name = name;
+    source->window_start = saved->window_start;
+    source->window_lines = (unsigned)saved->window_lines;
+    source->suppressed = (unsigned)saved->suppressed;
+    if (saved->partial.length <= sizeof(source->partial)) {
+        memcpy(source->partial, saved->partial.data, saved->partial.length);
+        source->partial_length = saved->partial.length;
+    }
+}
+
+apr_status_t fpd_children_resume(fpd_child **resumed, const fpd_state_child *saved,
+                                 const char *name, fpd_loop *loop, fpd_child_message_fn *on_message,
+                                 void *owner, apr_pool_t *parent)
+{
+    fpd_child *child;
+    apr_pool_t *pool;
+    apr_status_t status;
+
+    apr_pool_create(&pool, parent);
+    child = apr_pcalloc(pool, sizeof(*child));
+    child->pool = pool;
+    child->loop = loop;
+    child->owner = owner;
+    child->on_message = on_message;
+    child->pid = (pid_t)saved->pid;
+    child->state = (fpd_child_state)saved->state;
+    child->is_answering = saved->is_answering;
+    child->started_at = saved->started_at;
+    child->stop_by = saved->stop_by;
+    child->channel = saved->channel;
+    child->log_fd = saved->log_fd;
+    child->output_fd = saved->output_fd;
+    resume_source(&child->source, saved, apr_pstrdup(pool, name));
+    status = watch(child);
+    if (status != APR_SUCCESS) {
+        (void)kill(child->pid, SIGKILL);
+    }
+    *resumed = child;
+    return status;
 }
 
 void fpd_children_tell(fpd_child *child, fpd_message_type message)
@@ -363,8 +421,8 @@ void fpd_children_destroy(fpd_child *child)
     fpd_loop_remove(child->loop, child->channel_id);
     fpd_loop_remove(child->loop, child->log_id);
     fpd_loop_remove(child->loop, child->output_id);
-    close(child->channel);
-    close(child->log_fd);
-    close(child->output_fd);
+    close_one(&child->channel);
+    close_one(&child->log_fd);
+    close_one(&child->output_fd);
     apr_pool_destroy(child->pool);
 }

@@ -13,13 +13,14 @@
 #include "base/loop.h"
 #include "base/plan_format.h"
 #include "master/logs.h"
+#include "master/state.h"
 
-typedef enum fpd_child_state {
-    FPD_CHILD_STARTING,
-    FPD_CHILD_READY,
-    FPD_CHILD_LEAVING,  /* said IDLE, was told LEAVE */
-    FPD_CHILD_DRAINING, /* was told DRAIN */
-    FPD_CHILD_STOPPING  /* was told STOP */
+typedef enum fpd_child_state { /* numbers that state.h carries to other versions */
+                               FPD_CHILD_STARTING,
+                               FPD_CHILD_READY,
+                               FPD_CHILD_LEAVING,  /* said IDLE, was told LEAVE */
+                               FPD_CHILD_DRAINING, /* was told DRAIN */
+                               FPD_CHILD_STOPPING  /* was told STOP */
 } fpd_child_state;
 
 typedef struct fpd_child fpd_child;
@@ -50,6 +51,14 @@ apr_status_t fpd_children_start(fpd_child **child, const char *program, const fp
                                 const char *reason, int listener, fpd_loop *loop,
                                 fpd_child_message_fn *on_message, void *owner, const char **step,
                                 apr_pool_t *parent);
+
+/* What an executed master needs to go on with it, except role; texts stay the child's. */
+void fpd_children_save(const fpd_child *child, fpd_state_child *saved);
+/* The child that was saved, of the pool `name`. Always makes one, whose end will be reaped: a
+ * process that cannot be watched is killed, and what was wrong is returned. */
+apr_status_t fpd_children_resume(fpd_child **child, const fpd_state_child *saved, const char *name,
+                                 fpd_loop *loop, fpd_child_message_fn *on_message, void *owner,
+                                 apr_pool_t *parent);
 
 /* Hands what it has sent so far to on_message, before a decision that depends on it. */
 void fpd_children_take_messages(fpd_child *child);

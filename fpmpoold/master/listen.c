@@ -306,6 +306,29 @@ apr_status_t fpd_listen_adjust(int fd, const fpd_plan_pool *plan)
     return fpd_listen_is_tcp(plan->listen) ? APR_SUCCESS : own_socket(plan);
 }
 
+const char *fpd_listen_describe(int fd, apr_pool_t *pool)
+{
+    struct sockaddr_storage address;
+    struct sockaddr_un *local = (struct sockaddr_un *)&address;
+    socklen_t length = sizeof(address);
+    char host[NI_MAXHOST];
+    char port[NI_MAXSERV];
+
+    memset(&address, 0, sizeof(address)); /* a path need not end with NUL */
+    if (getsockname(fd, (struct sockaddr *)&address, &length) != 0) {
+        return "?";
+    }
+    if (address.ss_family == AF_UNIX) {
+        return apr_pstrmemdup(pool, local->sun_path,
+                              strnlen(local->sun_path, sizeof(local->sun_path)));
+    }
+    if (getnameinfo((struct sockaddr *)&address, length, host, sizeof(host), port, sizeof(port),
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+        return "?";
+    }
+    return apr_pstrcat(pool, host, ":", port, NULL);
+}
+
 void fpd_listen_unlink(const char *address)
 {
     struct stat about;

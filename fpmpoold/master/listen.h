@@ -17,6 +17,10 @@ apr_status_t fpd_listen_adjust(int fd, const fpd_plan_pool *plan);
 /* Unlinks the socket of a unix address; no-op for TCP. */
 void fpd_listen_unlink(const char *address);
 
+/* The address of a socket as php-fpm writes it in its log: the path, or ip:port without brackets.
+ */
+const char *fpd_listen_describe(int fd, apr_pool_t *pool);
+
 /* Is it host:port or a bare port (else a path)? */
 int fpd_listen_is_tcp(const char *address);
 

@@ -36,6 +36,11 @@ fpd_listeners *fpd_listeners_create(apr_pool_t *pool)
     return listeners;
 }
 
+void fpd_listeners_never_wait(fpd_listeners *listeners)
+{
+    listeners->patient_until = 0;
+}
+
 apr_status_t fpd_listeners_open(fpd_listeners *listeners, int *fd, const fpd_plan_pool *plan,
                                 apr_pool_t *scratch)
 {

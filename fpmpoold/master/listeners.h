@@ -14,6 +14,8 @@ typedef struct fpd_listeners fpd_listeners;
 /* From now on for 5 s an address on which somebody else still listens is waited for: a previous
  * master may be on its way out (lifecycle.md 5). Later it is an error at once. */
 fpd_listeners *fpd_listeners_create(apr_pool_t *pool);
+/* The sockets are ours already: an address that somebody else has is an error at once. */
+void fpd_listeners_never_wait(fpd_listeners *listeners);
 
 /* The socket of the plan's address: a spare one, with the plan's owner, mode and backlog, or a new
  * one. *fd is the caller's. Logs what is wrong. */

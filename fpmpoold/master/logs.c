@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "apr_strings.h"
 #include "base/log.h"
 #include "base/log_file.h"
 #include "base/loop.h"
@@ -50,10 +51,16 @@ void fpd_logs_close_pair(fpd_logs_pair *logs)
     }
 }
 
-static apr_status_t open_error_log(fpd_logs *logs)
+/* Opens logs->error_log, which may be the word syslog. */
+static apr_status_t open_error_log(fpd_logs *logs, const fpd_conf_global *global)
 {
     apr_status_t status;
 
+    logs->error_fd = -1;
+    if (strcasecmp(logs->error_log, "syslog") == 0) {
+        fpd_log_to_syslog(apr_pstrdup(logs->pool, global->syslog_ident), global->syslog_facility);
+        return APR_SUCCESS;
+    }
     logs->error_fd = fpd_log_file_open(logs->error_log, 0);
     if (logs->error_fd >= 0) {
         return APR_SUCCESS;
@@ -63,28 +70,79 @@ static apr_status_t open_error_log(fpd_logs *logs)
     return status;
 }
 
-apr_status_t fpd_logs_open(fpd_logs *logs, const fpd_conf_global *global, int is_foreground,
-                           int force_stderr, int with_stderr)
+static void use_stderr(fpd_logs *logs)
 {
+    int own = fpd_log_file_open_again(STDERR_FILENO);
+
+    logs->error_log = NULL;
+    logs->error_fd = -1;
+    fpd_log_to_descriptor(own >= 0 ? own : STDERR_FILENO, -1);
+}
+
+apr_status_t fpd_logs_open(fpd_logs *logs, const fpd_conf_global *global, int is_foreground,
+                           int force_stderr, apr_pool_t *pool)
+{
+    apr_status_t status;
+
     logs->error_fd = -1;
     logs->error_log = NULL;
     fpd_log_set_level((fpd_log_level)fpd_conf_log_level(global));
     fpd_log_never_wait();
     if (is_foreground && (force_stderr || isatty(STDERR_FILENO))) {
-        int own = fpd_log_file_open_again(STDERR_FILENO);
-        fpd_log_to_descriptor(own >= 0 ? own : STDERR_FILENO, -1);
+        use_stderr(logs);
         return APR_SUCCESS;
     }
-    logs->error_log = global->error_log;
-    if (strcasecmp(logs->error_log, "syslog") == 0) {
-        fpd_log_to_syslog(global->syslog_ident, global->syslog_facility);
-        return APR_SUCCESS;
+    status = apr_pool_create(&logs->pool, pool);
+    if (status != APR_SUCCESS) {
+        return status;
     }
-    if (open_error_log(logs) != APR_SUCCESS) {
-        return APR_EGENERAL;
+    logs->error_log = apr_pstrdup(logs->pool, global->error_log);
+    status = open_error_log(logs, global);
+    if (status == APR_SUCCESS && logs->error_fd >= 0) {
+        fpd_log_to_descriptor(logs->error_fd, STDERR_FILENO);
     }
-    fpd_log_to_descriptor(logs->error_fd, with_stderr ? STDERR_FILENO : -1);
-    return APR_SUCCESS;
+    return status;
+}
+
+void fpd_logs_inherit(fpd_logs *logs, const char *error_log, int error_fd,
+                      const fpd_conf_global *global, apr_pool_t *pool)
+{
+    fpd_log_never_wait();
+    if (error_log == NULL || apr_pool_create(&logs->pool, pool) != APR_SUCCESS) {
+        use_stderr(logs);
+        return;
+    }
+    logs->error_log = apr_pstrdup(logs->pool, error_log);
+    logs->error_fd = error_fd;
+    if (error_fd >= 0 || (open_error_log(logs, global) == APR_SUCCESS && logs->error_fd >= 0)) {
+        fpd_log_to_descriptor(logs->error_fd, -1);
+    }
+}
+
+void fpd_logs_change(fpd_logs *logs, const fpd_conf_global *global, apr_pool_t *pool)
+{
+    fpd_logs changed = {.error_fd = -1};
+
+    if (logs->error_log == NULL || apr_pool_create(&changed.pool, pool) != APR_SUCCESS) {
+        return;
+    }
+    changed.error_log = apr_pstrdup(changed.pool, global->error_log);
+    if (open_error_log(&changed, global) != APR_SUCCESS) {
+        fpd_log(FPD_LOG_ERROR,
+                "reload: '%s' stays the error_log: make the new one writable for "
+                "the daemon and reload again",
+                logs->error_log);
+        apr_pool_destroy(changed.pool);
+        return;
+    }
+    if (changed.error_fd >= 0) {
+        fpd_log_to_descriptor(changed.error_fd, -1);
+    }
+    if (logs->error_fd >= 0) {
+        close(logs->error_fd);
+    }
+    apr_pool_destroy(logs->pool);
+    *logs = changed;
 }
 
 void fpd_logs_settle(const fpd_logs *logs)
@@ -101,7 +159,7 @@ apr_status_t fpd_logs_reopen(fpd_logs *logs)
     if (logs->error_log == NULL || old < 0) {
         return APR_SUCCESS;
     }
-    if (open_error_log(logs) != APR_SUCCESS) {
+    if (open_error_log(logs, NULL) != APR_SUCCESS) {
         logs->error_fd = old;
         fpd_log(FPD_LOG_ERROR, "unable to re-opened error log file");
         return APR_EGENERAL;

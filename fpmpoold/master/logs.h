@@ -6,15 +6,23 @@
 #include "conf/conf.h"
 
 typedef struct fpd_logs {
+    apr_pool_t *pool;      /* of the names; made anew with each change */
     const char *error_log; /* path, "syslog", or NULL: stderr */
     int error_fd;          /* -1: none open */
 } fpd_logs;
 
 /* Opens error_log (0600, append) and makes it this process's sink by php-fpm's rules: in the
- * foreground on a terminal, or with -O, everything goes to stderr instead. with_stderr: stderr gets
- * every line too (until the daemon is "running"). Logs its own failure. */
+ * foreground on a terminal, or with -O, everything goes to stderr instead. stderr gets every line
+ * too, until fpd_logs_settle. Logs its own failure. The names are copied; memory is below pool. */
 apr_status_t fpd_logs_open(fpd_logs *logs, const fpd_conf_global *global, int is_foreground,
-                           int force_stderr, int with_stderr);
+                           int force_stderr, apr_pool_t *pool);
+/* In an executed master: goes on with what the one before had open; error_fd -1 and a path: opens
+ * it again. global: for syslog. Before it, lines go to stderr. */
+void fpd_logs_inherit(fpd_logs *logs, const char *error_log, int error_fd,
+                      const fpd_conf_global *global, apr_pool_t *pool);
+/* A reload: the error_log of the new configuration, opened anew, unless everything goes to stderr.
+ * If it cannot be opened, the old one stays, which is logged. */
+void fpd_logs_change(fpd_logs *logs, const fpd_conf_global *global, apr_pool_t *pool);
 
 /* Start-up is over: error_log alone. */
 void fpd_logs_settle(const fpd_logs *logs);

@@ -18,6 +18,7 @@
 #include "master/known.h"
 #include "master/logs.h"
 #include "master/master.h"
+#include "master/reload.h"
 
 #ifndef FPD_SYSCONFDIR
 #define FPD_SYSCONFDIR "/usr/local/etc/fpmpool"
@@ -150,9 +151,26 @@ static int load_and_run(const fpd_argv *arguments, apr_pool_t *pool)
                                               : fpd_master_run(arguments, conf, conf_pool, pool);
 }
 
+/* A start, or one of the two errands of a reload. */
+static int run_or_reload(fpd_argv *arguments, apr_pool_t *pool)
+{
+    int code;
+
+    if (arguments->self.errand == FPD_REEXEC_RESUME) {
+        if (fpd_master_resume(arguments, &code, pool)) {
+            return code;
+        }
+        arguments->options.daemonize = 0; /* it is where it should be */
+    }
+    arguments->options.file = find_configuration(&arguments->options, pool);
+    return arguments->self.errand == FPD_REEXEC_TEST ? fpd_reload_test(arguments, pool)
+                                                     : load_and_run(arguments, pool);
+}
+
 int main(int argc, char **argv)
 {
     static apr_pool_t *pool; /* static: the environment that setenv and ps see lives in it */
+    fpd_reexec self;
     fpd_argv arguments;
     int code = FPD_EXIT_SOFTWARE;
 
@@ -161,7 +179,9 @@ int main(int argc, char **argv)
         return FPD_EXIT_SOFTWARE;
     }
     fpd_title_prepare(argc, argv, pool);
+    fpd_reexec_prepare(&self, &argc, argv, pool);
     fpd_argv_read(&arguments, argc, (const char *const *)argv, pool);
+    arguments.self = self;
     switch (arguments.action) {
     case FPD_ARGV_HELP:
         fpd_argv_print_usage(argv[0]);
@@ -176,8 +196,7 @@ int main(int argc, char **argv)
         break;
     case FPD_ARGV_TEST:
     case FPD_ARGV_RUN:
-        arguments.options.file = find_configuration(&arguments.options, pool);
-        code = load_and_run(&arguments, pool);
+        code = run_or_reload(&arguments, pool);
         break;
     }
     return code;

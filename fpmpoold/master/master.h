@@ -18,4 +18,9 @@ enum fpd_exit_code {
 int fpd_master_run(const fpd_argv *arguments, fpd_conf *conf, apr_pool_t *conf_pool,
                    apr_pool_t *pool);
 
+/* After a reload has executed this program (FPD_REEXEC_RESUME): goes on as the daemon that it was,
+ * until a signal ends it; 1 and *exit_code. 0: its state cannot be read, which should never be;
+ * every descriptor and signal is free again, and all that is left is to start. */
+int fpd_master_resume(const fpd_argv *arguments, int *exit_code, apr_pool_t *pool);
+
 #endif

@@ -89,7 +89,7 @@ static void check_limits(void *context)
     }
 }
 
-static void watch_limits(fpd_pools *pools)
+void fpd_pools_watch_limits(fpd_pools *pools)
 {
     if (!fpd_loop_timer_is_set(pools->check)) {
         fpd_loop_timer_set(pools->check, fpd_monotonic_now() + CHECK_EVERY);
@@ -101,7 +101,7 @@ void fpd_pools_stop_child(fpd_child *child)
     fpd_pool_record *record = child->owner;
 
     fpd_children_stop(child);
-    watch_limits(record->pools);
+    fpd_pools_watch_limits(record->pools);
 }
 
 void fpd_pools_drain_child(fpd_child *child, int patience, fpd_child *successor)
@@ -112,7 +112,7 @@ void fpd_pools_drain_child(fpd_child *child, int patience, fpd_child *successor)
         successor = NULL; /* it would refuse what it gets */
     }
     fpd_children_drain(child, patience, successor);
-    watch_limits(record->pools);
+    fpd_pools_watch_limits(record->pools);
 }
 
 static void retire(fpd_pool_record *record, fpd_child *child, fpd_child *successor)
@@ -149,7 +149,7 @@ static void wake(void *context, uint32_t events)
     start_host(record);
 }
 
-static void fall_asleep(fpd_pool_record *record)
+void fpd_pools_fall_asleep(fpd_pool_record *record)
 {
     apr_status_t status = fpd_loop_add(record->pools->loop, record->listener, EPOLLIN, wake, record,
                                        &record->sleep_id);
@@ -161,7 +161,7 @@ static void fall_asleep(fpd_pool_record *record)
     }
 }
 
-static void on_message(fpd_child *child, const fpd_message *message)
+void fpd_pools_take_message(fpd_child *child, const fpd_message *message)
 {
     fpd_pool_record *record = child->owner;
 
@@ -205,8 +205,9 @@ static int start_child(fpd_pool_record *record, const char *version, const char 
     apr_status_t status = APR_ENOENT;
 
     if (fpd_hosts_find(program, sizeof(program), pools->host_directories, version)) {
-        status = fpd_children_start(&record->next, program, record->plan, reason, record->listener,
-                                    pools->loop, on_message, record, &step, pools->pool);
+        status =
+            fpd_children_start(&record->next, program, record->plan, reason, record->listener,
+                               pools->loop, fpd_pools_take_message, record, &step, pools->pool);
     }
     if (status != APR_SUCCESS) {
         record->next = NULL;
@@ -314,13 +315,13 @@ static void start_host(fpd_pool_record *record)
 
 /* ---- what reload asks --------------------------------------------------------------------- */
 
-int fpd_pools_start(fpd_pools *pools, const fpd_plan_pool *plan)
+fpd_pool_record *fpd_pools_make_record(fpd_pools *pools, const fpd_plan_pool *plan)
 {
     apr_pool_t *pool;
     fpd_pool_record *record;
 
     if (apr_pool_create(&pool, pools->pool) != APR_SUCCESS) {
-        return 0;
+        return NULL;
     }
     record = apr_pcalloc(pool, sizeof(*record));
     record->pool = pool;
@@ -329,9 +330,19 @@ int fpd_pools_start(fpd_pools *pools, const fpd_plan_pool *plan)
     record->listener = -1;
     if (!take_plan(record, plan)) {
         apr_pool_destroy(pool);
-        return 0;
+        return NULL;
     }
     record->retry = fpd_loop_timer_create(pools->loop, try_again, record);
+    return record;
+}
+
+int fpd_pools_start(fpd_pools *pools, const fpd_plan_pool *plan)
+{
+    fpd_pool_record *record = fpd_pools_make_record(pools, plan);
+
+    if (record == NULL) {
+        return 0;
+    }
     apr_hash_set(pools->records, record->name, APR_HASH_KEY_STRING, record);
     start_host(record);
     return record->listener >= 0;
@@ -372,7 +383,7 @@ static int change_listener(fpd_pool_record *record, const fpd_plan_pool *plan)
     fpd_log(FPD_LOG_ERROR, "[pool %s] the new address cannot be bound, '%s' serves on",
             record->name, record->address);
     if (bind_listener(record) && record->was_asleep) {
-        fall_asleep(record);
+        fpd_pools_fall_asleep(record);
     }
     return 0;
 }
@@ -391,7 +402,7 @@ void fpd_pools_replace(fpd_pools *pools, const fpd_plan_pool *plan, int has_new_
         fpd_log(FPD_LOG_ERROR, "[pool %s] %s: the pool serves on as it is", record->name,
                 plan->failure);
         if (has_new_listener && bind_listener(record) && record->was_asleep) {
-            fall_asleep(record);
+            fpd_pools_fall_asleep(record);
         }
         return;
     }
@@ -406,7 +417,7 @@ void fpd_pools_replace(fpd_pools *pools, const fpd_plan_pool *plan, int has_new_
     }
     fpd_pools_drop_next(record);
     if (has_new_listener && record->was_asleep) {
-        fall_asleep(record);
+        fpd_pools_fall_asleep(record);
     }
     if (record->sleep_id != 0) { /* the next connection starts the new plan */
         settle(record);
@@ -460,7 +471,7 @@ static void take_end(fpd_pool_record *record, fpd_child *child)
         return; /* a drained generation */
     }
     if (was_leaving) {
-        fall_asleep(record);
+        fpd_pools_fall_asleep(record);
         return;
     }
     if (child->is_answering && fpd_loop_timer_is_set(record->retry)) {

@@ -10,6 +10,7 @@
 #include "apr_pools.h"
 #include "base/loop.h"
 #include "master/children.h"
+#include "master/state.h"
 
 typedef struct fpd_pools fpd_pools;
 
@@ -40,6 +41,16 @@ apr_array_header_t *fpd_pools_list(const fpd_pools *pools, apr_pool_t *scratch);
 
 /* A process ended; 0: it is none of ours. */
 int fpd_pools_reap(fpd_pools *pools, pid_t pid, int wait_status);
+
+/* What an executed master needs to go on: every pool, in the order of `plans` (fpd_plan_pool *) as
+ * far as it names them, and those that are gone but for processes that drain. Nothing is copied. */
+void fpd_pools_save(const fpd_pools *pools, const apr_array_header_t *plans, fpd_state *state,
+                    apr_pool_t *scratch);
+/* In new pools, before the loop runs: the pools that were saved. What cannot be taken over is
+ * logged and started again. */
+void fpd_pools_resume(fpd_pools *pools, const fpd_state *state);
+/* One line for each listener of `state`, in php-fpm's words. */
+void fpd_pools_say_inherited(const fpd_state *state, apr_pool_t *scratch);
 
 /* The daemon ends: no restarts any more, listeners close. is_graceful: DRAIN, STOP after `patience`
  * seconds (0: at once); else STOP now. Children that do not go are killed. */

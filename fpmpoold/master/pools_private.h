@@ -1,6 +1,7 @@
-/* pools_private.h - what the two halves of pools.h share: one pool's record, and all of them.
+/* pools_private.h - what the parts of pools.h share: one pool's record, and all of them.
  *
- * Private to pools.c (one pool's life) and pools_all.c (all pools at once).
+ * Private to pools.c (one pool's life), pools_all.c (all pools at once) and pools_state.c (over an
+ * exec).
  */
 #ifndef FPD_POOLS_PRIVATE_H
 #define FPD_POOLS_PRIVATE_H
@@ -40,6 +41,15 @@ struct fpd_pools {
     fpd_loop_timer *check;
     int is_finishing;
 };
+
+/* A record with a copy of the plan, which is not among pools->records yet; NULL: no memory. */
+fpd_pool_record *fpd_pools_make_record(fpd_pools *pools, const fpd_plan_pool *plan);
+/* fpd_child_message_fn of every child. */
+void fpd_pools_take_message(fpd_child *child, const fpd_message *message);
+/* No process: the next connection starts one. */
+void fpd_pools_fall_asleep(fpd_pool_record *record);
+/* Some child has stop_by set. */
+void fpd_pools_watch_limits(fpd_pools *pools);
 
 /* Ends of a child that are watched: STOP now; DRAIN, and STOP after `patience` seconds. successor:
  * as in children.h. */

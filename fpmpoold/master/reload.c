@@ -1,236 +1,213 @@
-/* reload.c - a forked child reads and checks the configuration, the master reads its verdict.
+/* reload.c - a child runs the program that is on disk, which tests; the master reads its verdict.
  *
- * A file that makes the reader crash or hang then costs a child, not the daemon. The bytes come
- * from our own code of the same build, but every length is checked all the same.
+ * A file that makes the reader crash or hang, and a program that is broken, then cost a child, not
+ * the daemon.
  */
 #include "master/reload.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "apr_strings.h"
-#include "base/bytes.h"
+#include "base/log.h"
 #include "master/known.h"
+#include "master/logs.h"
+#include "master/state.h"
 
-#define RESULT_MAX (256 * 1024 * 1024)
-#define COUNT_MAX  1000000
+#define WORDS_MAX 4096 /* bytes of what the child printed that are told */
+#define SERVES_ON "the old configuration serves on"
 
-/* ---- the child's side --------------------------------------------------------------------- */
+/* ---- the tester --------------------------------------------------------------------------- */
 
-static int put(int fd, const void *bytes, size_t length)
+/* NULL, or why this program could not go on where the master is. */
+static const char *try_state(int fd, apr_pool_t *pool)
 {
-    const char *from = bytes;
+    char reason[128];
+    fpd_state *state;
+    apr_status_t status = fpd_state_read(&state, fd, pool);
 
-    while (length > 0) {
-        ssize_t written = write(fd, from, length);
-        if (written < 0 && errno != EINTR) {
-            return 0;
-        }
-        if (written > 0) {
-            from += written;
-            length -= (size_t)written;
-        }
+    if (status != APR_SUCCESS) {
+        return apr_psprintf(pool, "it cannot read the state of the running daemon: %s",
+                            status == APR_EGENERAL ? "another format"
+                                                   : apr_strerror(status, reason, sizeof(reason)));
     }
-    return 1;
+    return state->pid == (int32_t)getppid() ? NULL : "the state is another process's";
 }
 
-static int put_number(int fd, uint32_t number)
+/* Where relative paths begin is where the daemon was started. */
+static void look_at_directory(apr_array_header_t *messages)
 {
-    return put(fd, &number, sizeof(number));
-}
+    char directory[PATH_MAX];
+    fpd_conf_message *message;
 
-static int put_item(int fd, const void *bytes, size_t length)
-{
-    return put_number(fd, (uint32_t)length) && put(fd, bytes, length);
-}
-
-static int put_text(int fd, const char *text)
-{
-    return text == NULL ? put_number(fd, FPD_BYTES_NULL) : put_item(fd, text, strlen(text));
-}
-
-static int put_messages(int fd, const apr_array_header_t *messages)
-{
-    int is_good = put_number(fd, (uint32_t)messages->nelts);
-
-    for (int i = 0; is_good && i < messages->nelts; i++) {
-        const fpd_conf_message *message = &APR_ARRAY_IDX(messages, i, fpd_conf_message);
-        is_good = put_number(fd, message->severity) && put_text(fd, message->text);
-    }
-    return is_good;
-}
-
-/* The numbers of the global section travel as they are in memory, its texts behind them. */
-static int put_global(int fd, const fpd_conf_global *global)
-{
-    return put_item(fd, global, sizeof(*global)) && put_text(fd, global->pid) &&
-           put_text(fd, global->error_log) && put_text(fd, global->syslog_ident);
-}
-
-static int put_pools(int fd, const apr_array_header_t *pools, apr_pool_t *pool)
-{
-    int is_good = put_number(fd, (uint32_t)pools->nelts);
-
-    for (int i = 0; is_good && i < pools->nelts; i++) {
-        fpd_plan_bytes bytes = fpd_plan_pool_encode(APR_ARRAY_IDX(pools, i, fpd_plan_pool *), pool);
-        is_good = put_item(fd, bytes.data, bytes.length);
-    }
-    return is_good;
-}
-
-/* In the forked child: never returns. Its own pool, left to the kernel. */
-static void test_and_exit(int fd, const fpd_conf_options *options)
-{
-    fpd_conf_options asking = *options;
-    apr_array_header_t *messages;
-    fpd_conf *conf = NULL;
-    apr_pool_t *pool;
-    apr_status_t status;
-    int is_good;
-
-    if (apr_pool_create(&pool, NULL) != APR_SUCCESS) {
-        _exit(1);
-    }
-    asking.ask = fpd_known_ask;
-    asking.ask_context = fpd_known_create(options, pool);
-    status = fpd_conf_load(&conf, &messages, &asking, pool);
-    is_good = put_messages(fd, messages) && put_number(fd, status == APR_SUCCESS);
-    if (is_good && status == APR_SUCCESS) {
-        is_good = put_global(fd, &conf->global) && put_pools(fd, conf->pools, pool);
-    }
-    _exit(is_good ? 0 : 1);
-}
-
-apr_status_t fpd_reload_begin(fpd_reload *reload, const fpd_conf_options *options)
-{
-    sigset_t none;
-
-    reload->fd = memfd_create("fpmpool-reload", MFD_CLOEXEC);
-    if (reload->fd < 0) {
-        return errno;
-    }
-    reload->pid = fork();
-    if (reload->pid == 0) {
-        sigemptyset(&none);
-        (void)sigprocmask(SIG_SETMASK, &none, NULL);
-        test_and_exit(reload->fd, options);
-    }
-    if (reload->pid < 0) {
-        int error = errno;
-        close(reload->fd);
-        reload->pid = 0;
-        return error;
-    }
-    return APR_SUCCESS;
-}
-
-/* ---- the master's side -------------------------------------------------------------------- */
-
-static uint32_t take_count(fpd_bytes *in)
-{
-    uint32_t count = fpd_bytes_take_number(in);
-
-    if (count > COUNT_MAX) {
-        in->is_broken = 1;
-        return 0;
-    }
-    return count;
-}
-
-static void take_messages(fpd_bytes *in, apr_array_header_t *messages)
-{
-    uint32_t count = take_count(in);
-
-    for (uint32_t i = 0; i < count && !in->is_broken; i++) {
-        fpd_conf_message *message = apr_array_push(messages);
-        memset(message, 0, sizeof(*message));
-        message->severity = fpd_bytes_take_number(in);
-        message->text = fpd_bytes_take_text(in);
-        if (message->text == NULL || message->severity > FPD_CONF_ALERT) {
-            in->is_broken = 1;
-            apr_array_pop(messages);
-        }
-    }
-}
-
-static void take_global(fpd_bytes *in, fpd_conf_global *global)
-{
-    const char *bytes;
-
-    if (fpd_bytes_take_number(in) != sizeof(*global) ||
-        (bytes = fpd_bytes_take(in, sizeof(*global))) == NULL) {
-        in->is_broken = 1;
+    if (getcwd(directory, sizeof(directory)) != NULL) {
         return;
     }
-    memcpy(global, bytes, sizeof(*global));
-    global->events_mechanism = "epoll";
-    global->pid = fpd_bytes_take_text(in);
-    global->error_log = fpd_bytes_take_text(in);
-    global->syslog_ident = fpd_bytes_take_text(in);
+    message = apr_array_push(messages);
+    memset(message, 0, sizeof(*message));
+    message->severity = FPD_CONF_ERROR;
+    message->text = "the directory in which fpmpoold was started is gone, and with it everything "
+                    "that a relative path names: start it again with absolute paths";
 }
 
-static void take_pools(fpd_bytes *in, apr_array_header_t *pools)
+int fpd_reload_test(const fpd_argv *arguments, apr_pool_t *pool)
 {
-    uint32_t count = take_count(in);
+    fpd_conf_options options = arguments->options;
+    fpd_verdict verdict;
 
-    for (uint32_t i = 0; i < count && !in->is_broken; i++) {
-        uint32_t length = fpd_bytes_take_number(in);
-        const char *bytes = fpd_bytes_take(in, length);
-        fpd_plan_pool *plan;
-        if (bytes == NULL || fpd_plan_pool_decode(&plan, bytes, length, in->pool) != APR_SUCCESS) {
-            in->is_broken = 1;
-            return;
-        }
-        APR_ARRAY_PUSH(pools, fpd_plan_pool *) = plan;
+    fpd_verdict_clear(&verdict, pool);
+    options.ask = fpd_known_ask;
+    options.ask_context = fpd_known_create(&arguments->options, pool);
+    if (fpd_conf_load(&verdict.conf, &verdict.messages, &options, pool) != APR_SUCCESS) {
+        verdict.conf = NULL;
+        look_at_directory(verdict.messages);
+    }
+    verdict.version = FPD_VERSION;
+    verdict.refusal = try_state(arguments->self.state_fd, pool);
+    return fpd_verdict_write(&verdict, arguments->self.verdict_fd, pool) == APR_SUCCESS ? 0 : 1;
+}
+
+/* In the forked child: never returns. What it allocates is left to the kernel. */
+static void become_tester(const fpd_reload *reload, const fpd_reexec *self, int state_fd)
+{
+    fpd_verdict verdict;
+    apr_pool_t *pool;
+    sigset_t none;
+
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    if (apr_pool_create(&pool, NULL) != APR_SUCCESS || dup2(reload->words_fd, STDOUT_FILENO) < 0 ||
+        dup2(reload->words_fd, STDERR_FILENO) < 0) {
+        _exit(1);
+    }
+    fpd_verdict_clear(&verdict, pool);
+    verdict.exec_error = fpd_reexec_become_test(self, state_fd, reload->verdict_fd);
+    (void)fpd_verdict_write(&verdict, reload->verdict_fd, pool);
+    _exit(127);
+}
+
+/* ---- the master --------------------------------------------------------------------------- */
+
+void fpd_reload_close(fpd_reload *reload)
+{
+    if (reload->verdict_fd >= 0) {
+        close(reload->verdict_fd);
+        reload->verdict_fd = -1;
     }
 }
 
-static apr_status_t read_result(fpd_bytes *in, fpd_conf **result, apr_array_header_t *messages)
+apr_status_t fpd_reload_begin(fpd_reload *reload, const fpd_reexec *self, int state_fd)
 {
-    fpd_conf *conf = apr_pcalloc(in->pool, sizeof(*conf));
+    int error;
 
-    take_messages(in, messages);
-    if (fpd_bytes_take_number(in) == 0) {
-        return APR_EGENERAL; /* the configuration is bad, or the result is */
+    reload->is_late = 0;
+    (void)fpd_reexec_look(self, &reload->stamp);
+    reload->verdict_fd = memfd_create("fpmpool-verdict", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (reload->verdict_fd < 0) {
+        return errno;
     }
-    conf->pools = apr_array_make(in->pool, 8, sizeof(fpd_plan_pool *));
-    take_global(in, &conf->global);
-    take_pools(in, conf->pools);
-    if (in->is_broken || in->left != 0 || conf->pools->nelts == 0) {
-        return APR_EGENERAL;
+    reload->words_fd = memfd_create("fpmpool-words", MFD_CLOEXEC);
+    reload->pid = reload->words_fd < 0 ? -1 : fork();
+    if (reload->pid == 0) {
+        become_tester(reload, self, state_fd);
     }
-    for (int i = 0; i < conf->pools->nelts; i++) {
-        conf->has_failed_pools |= APR_ARRAY_IDX(conf->pools, i, fpd_plan_pool *)->failure != NULL;
+    if (reload->pid > 0) {
+        return APR_SUCCESS;
     }
-    *result = conf;
-    return APR_SUCCESS;
-}
-
-apr_status_t fpd_reload_end(fpd_reload *reload, fpd_conf **conf, apr_array_header_t **messages,
-                            apr_pool_t *pool)
-{
-    struct stat about;
-    fpd_bytes in = {.pool = pool};
-    apr_status_t status = APR_EGENERAL;
-    int fd = reload->fd;
-
+    error = errno;
+    if (reload->words_fd >= 0) {
+        close(reload->words_fd);
+    }
+    fpd_reload_close(reload);
     reload->pid = 0;
-    reload->fd = -1;
-    *messages = apr_array_make(pool, 8, sizeof(fpd_conf_message));
-    if (fstat(fd, &about) == 0 && about.st_size > 0 && about.st_size <= RESULT_MAX) {
-        void *data = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (data != MAP_FAILED) {
-            in.data = data;
-            in.left = (size_t)about.st_size;
-            status = read_result(&in, conf, *messages);
-            munmap(data, (size_t)about.st_size);
+    return error;
+}
+
+void fpd_reload_give_up(fpd_reload *reload)
+{
+    if (reload->pid > 0) {
+        reload->is_late = 1;
+        (void)kill(reload->pid, SIGKILL);
+    }
+}
+
+/* What the loader, a sanitizer or the program itself printed. */
+static void say_words(const fpd_reload *reload, const fpd_reexec *self)
+{
+    char words[WORDS_MAX + 1];
+    ssize_t length = pread(reload->words_fd, words, WORDS_MAX, 0);
+    char *next = words;
+
+    words[length > 0 ? length : 0] = '\0';
+    while (*next != '\0') {
+        char *line = strsep(&next, "\n");
+        if (*line != '\0') {
+            fpd_log(FPD_LOG_WARNING, "reload: %s said: \"%s\"", self->program, line);
+        }
+        if (next == NULL) {
+            break;
         }
     }
-    close(fd);
-    return status;
+}
+
+/* Why there is no new configuration. */
+static void say_failure(const fpd_reload *reload, const fpd_reexec *self, int wait_status,
+                        const fpd_verdict *verdict, int has_verdict)
+{
+    if (reload->is_late) {
+        fpd_log(
+            FPD_LOG_ERROR,
+            "reload: %s did not test the configuration within %d seconds and was killed, " SERVES_ON
+            " (run it with -t and see what it waits for: an include, the user database)",
+            self->program, FPD_RELOAD_PATIENCE);
+    } else if (verdict->exec_error != 0) {
+        fpd_log_errno(FPD_LOG_ERROR, verdict->exec_error,
+                      "reload: cannot run %s, " SERVES_ON " (install fpmpoold there again)",
+                      self->program);
+    } else if (WIFSIGNALED(wait_status)) {
+        fpd_log(
+            FPD_LOG_ERROR,
+            "reload: %s ended on signal %d (SIG%s) while it tested the configuration, " SERVES_ON
+            " (run it with -t)",
+            self->program, WTERMSIG(wait_status), sigabbrev_np(WTERMSIG(wait_status)));
+    } else if (!has_verdict) {
+        fpd_log(FPD_LOG_ERROR,
+                "reload: %s ended with code %d and gave no verdict on the configuration, " SERVES_ON
+                " (is it an fpmpoold that can reload? run it with -t, install it again)",
+                self->program, WEXITSTATUS(wait_status));
+    } else {
+        fpd_log(FPD_LOG_ERROR,
+                "reload: the new configuration has errors, the old one serves on (test it with "
+                "fpmpoold -t)");
+    }
+}
+
+void fpd_reload_end(fpd_reload *reload, const fpd_reexec *self, int wait_status,
+                    fpd_verdict *verdict, apr_pool_t *pool)
+{
+    apr_pool_t *scratch;
+    int has_verdict = 0;
+
+    fpd_verdict_clear(verdict, pool);
+    if (apr_pool_create(&scratch, pool) == APR_SUCCESS) {
+        has_verdict = fpd_verdict_read(verdict, reload->verdict_fd, pool, scratch) == APR_SUCCESS;
+        apr_pool_destroy(scratch);
+    }
+    if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0) {
+        verdict->conf = NULL;
+    }
+    say_words(reload, self);
+    fpd_logs_say(verdict->messages);
+    if (verdict->conf == NULL) {
+        say_failure(reload, self, wait_status, verdict, has_verdict);
+    }
+    close(reload->words_fd);
+    reload->pid = 0;
 }

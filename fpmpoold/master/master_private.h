@@ -1,0 +1,75 @@
+/* master_private.h - what the parts of master.h share: the daemon itself.
+ *
+ * Private to master.c (start, signals, end), master_reload.c (reload) and resume.c (over an exec).
+ */
+#ifndef FPD_MASTER_PRIVATE_H
+#define FPD_MASTER_PRIVATE_H
+
+#include "base/loop.h"
+#include "master/logs.h"
+#include "master/master.h"
+#include "master/pools.h"
+#include "master/reload.h"
+
+typedef enum fpd_master_state {
+    FPD_MASTER_STARTING,
+    FPD_MASTER_NORMAL,
+    FPD_MASTER_FINISHING,
+    FPD_MASTER_TERMINATING
+} fpd_master_state;
+
+typedef struct fpd_master {
+    apr_pool_t *pool;
+    apr_pool_t *conf_pool; /* of conf; replaced by a reload */
+    const fpd_argv *arguments;
+    fpd_reexec self;
+    fpd_conf *conf;
+    fpd_loop *loop;
+    fpd_pools *pools;
+    fpd_logs logs;
+    fpd_reload reload;
+    fpd_loop_timer *reload_timer; /* a test that takes too long */
+    int replace_all;              /* the reload in progress is for every pool */
+    int reload_again;             /* another signal came meanwhile */
+    fpd_master_state state;
+    int is_background;
+    int is_resumed; /* executed by a reload: it never exits for want of a pool */
+    int verdict_fd; /* of fpd_daemon_detach */
+    int exit_code;
+    int has_begun;         /* every pool was started once */
+    char *pid_file;        /* written by us; NULL: none. malloc */
+    int64_t orphans_until; /* FINISHING: workers whose pool process was killed may end until then */
+    fpd_loop_timer *orphan_timer;
+} fpd_master;
+
+/* An empty daemon, in pool. */
+fpd_master *fpd_master_create(const fpd_argv *arguments, apr_pool_t *pool);
+/* Title, loop, signals (blocked from now on, for the loop), timers, pools without a pool in them.
+ */
+apr_status_t fpd_master_set_up(fpd_master *self);
+/* The signals that come through the loop. */
+void fpd_master_watched_signals(sigset_t *set);
+/* Takes the ends of all children that have ended. */
+void fpd_master_reap(fpd_master *self);
+/* Is the start, or the one after a reload, over? fpd_pools_change_fn. */
+void fpd_master_check_start(void *context);
+/* The loop, and what comes after it; the exit code. */
+int fpd_master_serve(fpd_master *self);
+
+/* The daemon's process id in all plans. */
+void fpd_master_set_pid(const fpd_conf *conf);
+/* Writes the pid file of a configuration, and removes the one before it if that is another file. */
+apr_status_t fpd_master_change_pid_file(fpd_master *self, const char *path);
+
+/* Begins a reload, or notes that one more is wanted after the one in progress. */
+void fpd_master_begin_reload(fpd_master *self);
+/* The tester has ended. Does not return when the program was executed anew. */
+void fpd_master_end_reload(fpd_master *self, int wait_status);
+/* fpd_loop_timer_fn: the tester's time is over. */
+void fpd_master_give_up_reload(void *context);
+/* What the global section asks: log, level, limits, pid file. */
+void fpd_master_apply_global(fpd_master *self, const fpd_conf *conf);
+/* Pools that go, come, change. Takes conf over. */
+void fpd_master_apply_pools(fpd_master *self, fpd_conf *conf, apr_pool_t *conf_pool);
+
+#endif
