@@ -25,13 +25,17 @@ sub line_of {
     $line =~ s/\bpid \d+/pid N/;
     $line =~ s/child \d+/child N/g;
     $line =~ s/after \d+\.\d{6} seconds/after S seconds/;
+    $line =~ s/fd=\d+/fd=N/;
+    $line =~ s{/\S+/bin/(?:php-fpm8\.2|fpmpoold)|/\S+/(?:php-fpm8\.2|fpmpoold)(?=")}{PROGRAM}g;
+    $line =~ s{/[^\s"]+/(?:php-fpm|fpmpoold)(?:-\d+)?/}{FOLDER/}g;
+    $line =~ s/127\.0\.0\.1:\d+/127.0.0.1:N/;
     return $line;
 }
 
 # Starts one, does it, stops it; returns the lines.
 sub lines_of {
-    my ($start, $conf, $work, $signal) = @_;
-    my $daemon = $start->(conf => $conf);
+    my ($start, $conf, $work, $signal, %option) = @_;
+    my $daemon = $start->(conf => $conf, %option);
     # php-fpm says that it is ready before it has forked
     wait_for { scalar(my @worker = $daemon->worker_pids) } 10, 'a worker';
     $work->($daemon) if $work;
@@ -40,10 +44,10 @@ sub lines_of {
 }
 
 sub same_lines {
-    my ($name, $conf, $work, $signal) = @_;
+    my ($name, $conf, $work, $signal, %option) = @_;
     subtest $name => sub {
-        my $wanted = lines_of(\&start_php_fpm, $conf, $work, $signal || 'TERM');
-        my $got    = lines_of(\&start_daemon, $conf, $work, $signal || 'TERM');
+        my $wanted = lines_of(\&start_php_fpm, $conf, $work, $signal || 'TERM', %option);
+        my $got    = lines_of(\&start_daemon, $conf, $work, $signal || 'TERM', %option);
         cmp_ok(scalar @$wanted, '>=', 4, 'php-fpm has something to say');
         is_deeply($got, $wanted, 'fpmpoold says the same');
     };
@@ -104,5 +108,23 @@ same_lines('SIGUSR1 without an access log', $one, sub {
     $daemon->signal('USR1');
     wait_lines($daemon, qr/re-opened/, 1);
 });
+
+# php-fpm says them when its workers have ended, fpmpoold before it starts the new ones beside the old
+for my $signal (qw(USR2 HUP)) {
+    same_lines("a reload by SIG$signal", { global => { process_control_timeout => 5 }, map { $_ => { 'pm.max_children' => 1 } } qw(a www z) }, sub {
+        my ($daemon) = @_;
+        for my $n (1 .. 2) {
+            $daemon->signal($signal);
+            wait_lines($daemon, qr/ready to handle connections/, $n + 1);
+            wait_for { scalar(my @worker = $daemon->worker_pids) } 10, 'a worker';
+        }
+    });
+}
+
+same_lines('a reload with many arguments, and TCP', { global => {}, www => { 'pm.max_children' => 1, listen => 'tcp' } }, sub {
+    my ($daemon) = @_;
+    $daemon->signal('USR2');
+    wait_lines($daemon, qr/ready to handle connections/, 2);
+}, undef, args => [ map { ('-d', "a$_=1") } 1 .. 6 ]);
 
 done_testing();

@@ -144,11 +144,10 @@ void fpd_master_check_start(void *context)
         return;
     }
     if (fpd_pools_count(self->pools).serving == 0) {
-        fpd_log(FPD_LOG_ALERT, "no pool can serve: see the errors above");
         if (self->is_resumed) { /* they are tried again, or wait for the next reload */
-            self->state = FPD_MASTER_NORMAL;
             return;
         }
+        fpd_log(FPD_LOG_ALERT, "no pool can serve: see the errors above");
         self->exit_code = FPD_EXIT_CONFIG;
         self->state = FPD_MASTER_TERMINATING;
         fpd_daemon_report(&self->verdict_fd, 0);
