@@ -222,6 +222,27 @@ subtest 'the master of a test in progress dies' => sub {
     ok(eval { wait_for { !alive($tester) } 5, 'the tester' }, 'its tester goes with it');
 };
 
+# What should never be; the pools of the state that is lost have ended with their channels by then.
+subtest 'a state that cannot be read: the daemon starts anew' => sub {
+    allow_log(qr/ALERT: reload: the state of the daemon cannot be read/);
+    my $number = { x86_64 => 319, aarch64 => 279 }->{ (POSIX::uname())[4] } or plan(skip_all => 'memfd_create is not known here');
+    my $dir    = start_daemon(conf => { www => {} })->dir;
+    my $conf   = write_file("$dir-2/fpm.conf", read_file("$dir/fpm.conf") =~ s{\Q$dir\E/run}{$dir-2}gr);
+    my $label  = 'state';
+    my $fd     = syscall($number, $label, 2);
+    cmp_ok($fd, '>', 2, 'a memfd');
+    open my $state, '+<&=', $fd or die "memfd: $!";
+    syswrite $state, 'nonsense' x 100;
+    local $^F = 1000;    # stays open
+    fcntl $state, 2, 0;
+    my $daemon = start_service(kind => 'daemon', name => 'anew', argv => [ build_path('bin/fpmpoold'), "--reload-resume=$fd", qw(-D -O -y), $conf ], listen => { www => "$dir-2/www.sock" }, is_ours => 1, stop_signal => 'QUIT');
+    close $state;
+    $daemon->wait_log(qr/ALERT: reload: the state of the daemon cannot be read: it starts anew.*ready to handle connections/s);
+    is(asks($daemon), 200, 'it serves');
+    is(system("'${\build_path('bin/fpmpoold')}' --reload-resume=0 -t >/dev/null 2>&1") >> 8, 64, 'the option is for nobody else');
+    is(system("'${\build_path('bin/fpmpoold')}' --reload-test=0,1 -t >/dev/null 2>&1") >> 8, 64, '... nor is the other one');
+};
+
 subtest 'requests that run' => sub {
     my $daemon = start_daemon(conf => { www => { 'pm.max_children' => 4 } });
     my @client = map { php_connect($daemon) } 1 .. 3;

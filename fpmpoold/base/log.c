@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "apr_errno.h"
-#include "base/log_file.h"
 
 #define PATIENCE 200 /* milliseconds that a reader may be late before lines are lost */
 
@@ -53,6 +52,16 @@ void fpd_log_to_descriptor(int fd, int also_fd)
 void fpd_log_never_wait(void)
 {
     sink.is_impatient = 1;
+}
+
+fpd_log_file fpd_log_get_losses(void)
+{
+    return sink.file;
+}
+
+void fpd_log_set_losses(fpd_log_file losses)
+{
+    sink.file = losses;
 }
 
 void fpd_log_to_datagrams(int fd)

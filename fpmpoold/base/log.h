@@ -10,6 +10,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 
+#include "base/log_file.h"
+
 #define FPD_LOG_MAX 4096 /* bytes of one message, longer ones are cut with "..." */
 
 typedef enum fpd_log_level {
@@ -33,6 +35,11 @@ void fpd_log_to_descriptor(int fd, int also_fd);
  * this process up for a moment at most; lines are lost then, and the next that is written says how
  * many and why. Until then a line is waited for, as a command's output should be. */
 void fpd_log_never_wait(void);
+
+/* What the descriptor sink has lost and not yet said, for a process that executes itself, and back.
+ */
+fpd_log_file fpd_log_get_losses(void);
+void fpd_log_set_losses(fpd_log_file losses);
 
 /* Sink of pool processes and workers: each message one datagram {level byte, text}, sent without
  * blocking and dropped (counted) when the master does not read. fd is owned by the caller. */

@@ -95,6 +95,7 @@ static fpd_state *save_state(fpd_master *self, apr_pool_t *scratch)
     state->pid_file = self->pid_file;
     state->error_log = self->logs.error_log;
     state->error_fd = self->logs.error_fd;
+    state->losses = fpd_log_get_losses();
     state->verdict_fd = self->reload.verdict_fd;
     fpd_pools_save(self->pools, self->conf->pools, state, scratch);
     return state;

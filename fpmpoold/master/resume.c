@@ -68,6 +68,7 @@ static void take_state(fpd_master *self, fpd_state *state, apr_pool_t *scratch)
     self->pid_file = state->pid_file != NULL ? strdup(state->pid_file) : NULL;
     fpd_state_claim(state, scratch);
     fpd_logs_inherit(&self->logs, state->error_log, state->error_fd, &state->global, self->pool);
+    fpd_log_set_losses(state->losses);
     fpd_log_set_level((fpd_log_level)fpd_conf_log_level(&state->global));
     take_old_conf(self, state);
 }

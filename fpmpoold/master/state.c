@@ -56,7 +56,9 @@ static const fpd_record_field state_fields[] = {
     BOOLEAN(fpd_state, is_background), BOOLEAN(fpd_state, replace_all),
     BOOLEAN(fpd_state, reload_again),  TEXT(fpd_state, pid_file),
     TEXT(fpd_state, error_log),        DESCRIPTOR(fpd_state, error_fd),
-    DESCRIPTOR(fpd_state, verdict_fd), BYTES(fpd_state, carried),
+    COUNT(fpd_state, losses.lost),     COUNT(fpd_state, losses.error),
+    BOOLEAN(fpd_state, losses.is_cut), DESCRIPTOR(fpd_state, verdict_fd),
+    BYTES(fpd_state, carried),
 };
 
 #define COUNT_OF(table) (sizeof(table) / sizeof((table)[0]))

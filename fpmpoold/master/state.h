@@ -11,6 +11,7 @@
 #define FPD_STATE_H
 
 #include "apr_pools.h"
+#include "base/log_file.h"
 #include "base/record.h"
 #include "conf/conf.h"
 
@@ -64,6 +65,7 @@ typedef struct fpd_state {
     const char *pid_file;  /* NULL: none was written */
     const char *error_log; /* fpd_logs */
     int error_fd;
+    fpd_log_file losses;       /* of the log */
     int verdict_fd;            /* the new plan: verdict.h */
     apr_array_header_t *pools; /* fpd_state_pool *, in the order of the configuration */
     fpd_record_bytes carried;  /* int32_t: every descriptor that was left open */

@@ -52,6 +52,7 @@ static fpd_state *sample(void)
     state->pid_file = "/run/x.pid";
     state->error_log = "/var/log/x";
     state->error_fd = 9;
+    state->losses = (fpd_log_file){.lost = 12, .error = 28, .is_cut = 1};
     state->verdict_fd = 11;
     www = fpd_state_add_pool(state, pool);
     www->plan = sample_plan("www");
@@ -116,6 +117,9 @@ START_TEST(every_member_survives)
     ck_assert_str_eq(back->pid_file, "/run/x.pid");
     ck_assert_str_eq(back->error_log, "/var/log/x");
     ck_assert_int_eq(back->error_fd, 9);
+    ck_assert_uint_eq(back->losses.lost, 12);
+    ck_assert_int_eq(back->losses.error, 28);
+    ck_assert_int_eq(back->losses.is_cut, 1);
     ck_assert_int_eq(back->verdict_fd, 11);
     ck_assert_int_eq(back->pools->nelts, 2);
     www = APR_ARRAY_IDX(back->pools, 0, fpd_state_pool *);
