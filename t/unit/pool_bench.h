@@ -32,6 +32,7 @@ typedef struct bench {
     int log;           /* our end of the log */
     pid_t pid;         /* of the pool process, 0: not running */
     rlim_t file_limit; /* of the pool process, 0: the test's */
+    uid_t uid;         /* likewise, below root */
     const char *refusal;
     char log_text[65536];
     size_t log_length;
@@ -98,6 +99,9 @@ static void bench_start(bench *self)
         if (self->file_limit != 0) {
             struct rlimit limit = {.rlim_cur = self->file_limit, .rlim_max = self->file_limit};
             setrlimit(RLIMIT_NOFILE, &limit);
+        }
+        if (self->uid != 0 && geteuid() == 0 && setresuid(self->uid, self->uid, self->uid) != 0) {
+            _exit(72);
         }
         fpd_log_to_datagrams(log[1]);
         fpd_log_set_level(FPD_LOG_DEBUG);

@@ -53,6 +53,41 @@ static void stop_two(void)
     bench_stop(first);
 }
 
+/* A process of that user which has as many descriptors in flight as the limit allows, until the
+ * pipe `release` is closed. */
+static pid_t fill_user(uid_t uid, rlim_t limit, const int *release)
+{
+    int ready[2];
+    int ends[2];
+    char byte;
+    pid_t pid;
+
+    ck_assert_int_eq(pipe(ready), 0);
+    pid = fork();
+    if (pid == 0) {
+        struct rlimit files = {.rlim_cur = limit, .rlim_max = limit};
+        apr_status_t status = APR_SUCCESS;
+        close(release[1]);
+        setrlimit(RLIMIT_NOFILE, &files);
+        if ((geteuid() == 0 && setresuid(uid, uid, uid) != 0) ||
+            fpd_channel_pair(ends) != APR_SUCCESS) {
+            _exit(72);
+        }
+        while (status == APR_SUCCESS) {
+            status = fpd_channel_send(ends[0], FPD_MESSAGE_RECEIVE, NULL, 0, NULL, 0, &ready[0], 1,
+                                      MSG_DONTWAIT);
+        }
+        _exit(status == ETOOMANYREFS && write(ready[1], "r", 1) == 1 &&
+                      read(release[0], &byte, 1) == 0
+                  ? 0
+                  : 73);
+    }
+    close(ready[1]);
+    ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    return pid;
+}
+
 static int is_worker_of(const bench *self, int pid)
 {
     for (uint32_t i = 0; i < self->board->slot_count; i++) {
@@ -622,6 +657,41 @@ START_TEST(a_full_table_waits_and_loses_nobody)
 }
 END_TEST
 
+START_TEST(too_many_descriptors_in_flight_are_waited_for)
+{
+    enum { COUNT = 10, LIMIT = 64, UID = 54321 };
+    int fds[COUNT];
+    int release[2];
+    int64_t since;
+    int status;
+    pid_t other;
+
+    ck_assert_int_eq(pipe(release), 0);
+    first = bench_create(1);
+    first->file_limit = LIMIT;
+    first->uid = UID;
+    bench_start(first);
+    for (int i = 0; i < COUNT; i++) {
+        fds[i] = make_kept();
+    }
+    start_second();
+    other = fill_user(UID, LIMIT, release);
+    hand_over(first, second);
+    since = fpd_monotonic_now();
+    BENCH_UNTIL(fpd_monotonic_now() - since > 500000);
+    ck_assert_uint_eq(atomic_load(&second->board->connections), 0);
+    close(release[0]);
+    close(release[1]);
+    ck_assert_int_eq(waitpid(other, &status, 0), other);
+    ck_assert_int_eq(status, 0);
+    for (int i = 0; i < COUNT; i++) {
+        expect_served_by(second, fds[i]);
+    }
+    bench_expect_end(first);
+    stop_two();
+}
+END_TEST
+
 START_TEST(who_drains_without_a_successor_gives_back_what_is_not_read)
 {
     start_first(1);
@@ -666,6 +736,7 @@ static Suite *handover_suite(void)
     tcase_add_test(cases, what_is_no_connection_is_not_taken);
     tcase_add_test(cases, leftover_bytes_and_counts_of_an_older_generation_are_taken);
     tcase_add_test(cases, a_full_table_waits_and_loses_nobody);
+    tcase_add_test(cases, too_many_descriptors_in_flight_are_waited_for);
     tcase_add_test(cases, who_drains_without_a_successor_gives_back_what_is_not_read);
     suite_add_tcase(suite, cases);
     return suite;
