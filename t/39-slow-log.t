@@ -152,6 +152,7 @@ my $daemon = start_daemon(env => { TZ => 'Asia/Tokyo' }, conf => {
     pool('jit', 'pm.max_children' => 12, 'php_admin_value[opcache.jit]' => 'tracing', 'php_admin_value[opcache.jit_buffer_size]' => '32M', 'php_admin_value[opcache.file_update_protection]' => 0),
     pool('patient', 'pm.max_children' => 1, request_slowlog_timeout => '4s'),
     pool('limited', 'pm.max_children' => 1, request_terminate_timeout => '3s'),
+    pool('sleepy', pm => 'ondemand', 'pm.process_idle_timeout' => '1s'),
     pool('off', request_slowlog_timeout => 0),
     is_root() ? pool('rooted', chroot => $root, request_slowlog_trace_depth => 50) : (),
 });
@@ -243,6 +244,14 @@ subtest 'once for each request, for each request' => sub {
     php_request($daemon, "$root/recurse.php", pool => 'depth', timeout => 60);
     wait_for { entries('depth') == 3 } 10, 'the third entry';
     is(scalar @{ (entries('depth'))[2]{frames} }, 3, 'request_slowlog_trace_depth');
+};
+
+subtest 'a pool that has had no worker for a while' => sub {
+    for my $n (1, 2) {
+        wait_for { !$daemon->worker_pids('sleepy') } 20, 'no worker';
+        like(php_request($daemon, "$root/sleep.php", pool => 'sleepy', timeout => 60)->{body}, qr/\A0 [2-9]/, "request $n");
+        is(eval { wait_for { entries('sleepy') == $n } 10, 'the entry' }, 1, '... has its entry');
+    }
 };
 
 subtest 'what is not slow' => sub {
@@ -429,7 +438,7 @@ subtest 'php-fpm says the same, but for classes' => sub {
         wait_for { slow_messages($server) == @script } 10, 'the messages';
         for my $script (@script) {
             my $entry = entry_of($name, $script);
-            my ($message) = $server->log_text =~ /^\[[^\]]+\] (WARNING: .*/\Q$script\E' .* executing too slow .*)$/m;
+            my ($message) = $server->log_text =~ /^\[[^\]]+\] (WARNING: .*\/\Q$script\E' .* executing too slow .*)$/m;
             $text{$name}{$script} = join "\n", shift @body, $message =~ s/child \d+/child PID/r =~ s/\(\d+\.\d{6} sec\)/(SECONDS sec)/r =~ s/pool $name/pool NAME/r, $entry->{script},
                 map { s/\A[\w\\\@]+(?:->|::)//r } @{ $entry->{frames} };
         }
