@@ -21,7 +21,8 @@
 
 APLOG_USE_MODULE(fpmpool);
 
-#define BLOCK_SIZE  (64 * 1024 - 256) /* with the allocator's own words still 64 KiB */
+#define BLOCK_FIRST (64 * 1024 - 256)  /* with the allocator's own words still 64 KiB */
+#define BLOCK_LARGE (128 * 1024 - 256) /* half of what a unix socket holds */
 #define ROOM_LEAST  (8 * 1024)
 #define HELD_MOST   (64 * 1024)
 #define DETAIL_MOST 80
@@ -61,15 +62,17 @@ static void release_block(fpmp_response *response)
 
 char *fpmp_response_room(fpmp_response *response, apr_size_t *room)
 {
-    if (!response->block || BLOCK_SIZE - response->block_used < ROOM_LEAST) {
+    if (!response->block || response->block_size - response->block_used < ROOM_LEAST) {
         apr_bucket_alloc_t *list = response->r->connection->bucket_alloc;
+        /* Who has filled one block is likely to fill a large one. */
+        response->block_size = response->block ? BLOCK_LARGE : BLOCK_FIRST;
         release_block(response);
-        response->block = apr_bucket_alloc(BLOCK_SIZE, list);
+        response->block = apr_bucket_alloc(response->block_size, list);
         response->block_owner =
-            apr_bucket_heap_create(response->block, BLOCK_SIZE, apr_bucket_free, list);
+            apr_bucket_heap_create(response->block, response->block_size, apr_bucket_free, list);
         response->block_used = 0;
     }
-    *room = BLOCK_SIZE - response->block_used;
+    *room = response->block_size - response->block_used;
     return response->block + response->block_used;
 }
 

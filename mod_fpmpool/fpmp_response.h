@@ -37,6 +37,7 @@ typedef struct fpmp_response {
     /* private: */
     char *block; /* where the next bytes are received */
     apr_bucket *block_owner;
+    apr_size_t block_size;
     apr_size_t block_used;
     apr_bucket_brigade *held;
     apr_size_t held_length;

@@ -15,6 +15,7 @@ my $run  = test_dir() . '/run';
 mkdir $run;
 my $peer = start_service(kind => 'peer', name => 'peer', argv => [ dirname(__FILE__) . '/bin/scripted-peer', "$run/ours.sock" ]);
 $peer->wait_log(qr/listening/);
+allow_log(qr/AH00161: server reached MaxRequestWorkers/);    # one child, and clients that come while the last one leaves
 allow_log(qr/FPMP00(?:11|20|30|40|58|6\d|73): /, qr/client denied|No such file/);
 
 my $httpd  = $ENV{FPMPOOL_HTTPD} || '/usr/sbin/apache2';
