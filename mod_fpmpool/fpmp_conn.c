@@ -76,7 +76,9 @@ apr_status_t fpmp_conn_create(fpmp_connections **result, apr_pool_t *child, int 
         return status;
     }
     table->shelf_count = server_count;
-    apr_pool_cleanup_register(child, table, close_kept, apr_pool_cleanup_null);
+    /* With the pool that the structs lie in: `child` destroys that before it runs its own cleanups.
+     */
+    apr_pool_cleanup_register(table->pool, table, close_kept, apr_pool_cleanup_null);
     *result = table;
     return APR_SUCCESS;
 }

@@ -109,6 +109,31 @@ START_TEST(test_count_is_bounded)
 }
 END_TEST
 
+static apr_status_t see_if_open(void *data)
+{
+    int *fd = data;
+    *fd = is_open(*fd);
+    return APR_SUCCESS;
+}
+
+/* A child's cleanups run when its subpools, where the structs lie, are gone. */
+START_TEST(test_kept_ones_are_closed_before_their_memory_goes)
+{
+    apr_pool_t *child = NULL;
+    fpmp_connections *own = NULL;
+    fpmp_conn *connection = NULL;
+    ck_assert_int_eq(apr_pool_create(&child, memory), APR_SUCCESS);
+    ck_assert_int_eq(fpmp_conn_create(&own, child, 2, 0), APR_SUCCESS);
+    ck_assert_int_eq(fpmp_conn_open(own, &server, apr_time_from_sec(1), memory, &connection),
+                     APR_SUCCESS);
+    int fd_then_open = connection->fd;
+    fpmp_conn_keep(own, connection, KEEP, 100);
+    apr_pool_cleanup_register(child, &fd_then_open, see_if_open, apr_pool_cleanup_null);
+    apr_pool_destroy(child);
+    ck_assert_int_eq(fd_then_open, 0);
+}
+END_TEST
+
 START_TEST(test_descriptor_is_closed_on_exec)
 {
     fpmp_conn *connection = open_one();
@@ -203,6 +228,7 @@ static Suite *conn_suite(void)
     tcase_add_test(cases, test_last_in_first_out);
     tcase_add_test(cases, test_old_ones_are_closed);
     tcase_add_test(cases, test_count_is_bounded);
+    tcase_add_test(cases, test_kept_ones_are_closed_before_their_memory_goes);
     tcase_add_test(cases, test_descriptor_is_closed_on_exec);
     tcase_add_test(cases, test_knows_a_closed_connection);
     tcase_add_test(cases, test_full_queue_ends_in_time);
