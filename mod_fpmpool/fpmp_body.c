@@ -5,6 +5,7 @@
  * theirs); must not hand a body on as complete that is not.
  */
 #include "fpmp_body.h"
+#include "fpmp_spool.h"
 
 #include "wire/wire.h"
 
@@ -172,25 +173,9 @@ static fpmp_body_fill fill_memory(fpmp_body *body, apr_read_type_e how, apr_size
     return result;
 }
 
-static apr_status_t open_spool(fpmp_body *body)
-{
-    const char *directory = NULL;
-    apr_pool_t *pool = body->r->pool;
-    apr_status_t status = apr_temp_dir_get(&directory, pool);
-    if (status != APR_SUCCESS) {
-        return status;
-    }
-    char *name = apr_pstrcat(pool, directory, "/fpmpool-body.XXXXXX", NULL);
-    status = apr_file_mktemp(&body->file, name,
-                             APR_FOPEN_CREATE | APR_FOPEN_READ | APR_FOPEN_WRITE | APR_FOPEN_EXCL |
-                                 APR_FOPEN_BINARY,
-                             pool);
-    return status == APR_SUCCESS ? apr_file_remove(name, pool) : status;
-}
-
 static int spool(fpmp_body *body, const fpmp_pool *pool)
 {
-    apr_status_t status = open_spool(body);
+    apr_status_t status = fpmp_spool_open(&body->file, body->r->pool);
     body->chunk = apr_palloc(body->r->pool, FPMP_BODY_CHUNK);
     while (status == APR_SUCCESS && !body->is_at_end) {
         apr_size_t got = 0;

@@ -1,16 +1,19 @@
 /* fpmp_conf.c - the directives of mod_fpmpool: how they are read, and how sections merge.
  *
  * Runs in the parent while the configuration is read; the merge also runs in children, for each
- * request with sections. Directive handlers refuse what they can see alone; fpmp_conf_check.c sees
- * the whole. Must not keep anything outside of httpd's configuration pools.
+ * request with sections. Directive handlers refuse what they can see alone; fpmp_conf_define.c
+ * reads pools, fpmp_conf_check.c sees the whole. Must not keep anything outside of httpd's
+ * configuration pools.
  */
 #include "fpmp_conf.h"
+#include "fpmp_conf_define.h"
 
 #include <httpd.h>
 #include <http_config.h>
 #include <apr_lib.h>
 #include <apr_strings.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define KIBIBYTE ((apr_size_t)1024)
@@ -21,6 +24,7 @@
 #define BODY_MEMORY_DEFAULT (64 * KIBIBYTE)
 #define MAX_PARAMS_DEFAULT  (512 * KIBIBYTE)
 #define MAX_HEADER_DEFAULT  (256 * KIBIBYTE)
+#define BUFFER_FILE_DEFAULT (1024 * MEBIBYTE)
 
 #define EVERYWHERE (RSRC_CONF | ACCESS_CONF) /* but not in .htaccess */
 
@@ -60,6 +64,8 @@ void *fpmp_conf_dir_merge(apr_pool_t *pool, void *outer_conf, void *inner_conf)
     MERGE(max_header)
     MERGE(aliases)
     MERGE(serves_source)
+    MERGE(send_roots)
+    MERGE(overridden)
 #undef MERGE
     if (inner->body_set) {
         merged->body_mode = inner->body_mode;
@@ -67,6 +73,11 @@ void *fpmp_conf_dir_merge(apr_pool_t *pool, void *outer_conf, void *inner_conf)
         merged->body_set = 1;
     }
     merged->ini = fpmp_ini_merge(pool, outer->ini, inner->ini);
+    if (inner->buffer_set) {
+        merged->buffer_memory = inner->buffer_memory;
+        merged->buffer_file = inner->buffer_file;
+        merged->buffer_set = 1;
+    }
     fpmp_pool_overlay(&merged->server_timeouts, &inner->server_timeouts);
     fpmp_pool_overlay(&merged->section_timeouts, &inner->section_timeouts);
     return merged;
@@ -92,6 +103,17 @@ void *fpmp_conf_server_merge(apr_pool_t *pool, void *outer_conf, void *inner_con
     merged->global = outer->global;
     merged->uses = inner->uses;
     return merged;
+}
+
+int fpmp_conf_overrides(const fpmp_dir_conf *conf, int status)
+{
+    for (int i = 0; conf->overridden && i < conf->overridden->nelts; i++) {
+        int named = APR_ARRAY_IDX(conf->overridden, i, int);
+        if (!named || named == status) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 fpmp_dir_conf *fpmp_conf_dir(const request_rec *r)
@@ -132,199 +154,6 @@ static const char *read_size(apr_pool_t *pool, const char *text, apr_size_t leas
     return NULL;
 }
 
-static const char *set_time(cmd_parms *cmd, const char *word, const char *value,
-                            fpmp_timeouts *timeouts)
-{
-    apr_interval_time_t time = 0;
-    if (!apr_isdigit(*value) || ap_timeout_parameter_parse(value, &time, "s") != APR_SUCCESS ||
-        time < 0 || time > apr_time_from_sec(86400)) {
-        return apr_psprintf(cmd->pool,
-                            "%s: \"%s\" is not a time from 0 to 86400s (1s, 500ms, 2min)",
-                            cmd->directive->directive, word);
-    }
-    if (time == 0 && strncasecmp(word, "keep=", 5)) {
-        return apr_psprintf(cmd->pool, "%s: \"%s\" must be longer than 0",
-                            cmd->directive->directive, word);
-    }
-    if (!strncasecmp(word, "connect=", 8)) {
-        timeouts->connect = time;
-        timeouts->connect_set = 1;
-    } else if (!strncasecmp(word, "first=", 6)) {
-        timeouts->first = time;
-        timeouts->first_set = 1;
-    } else if (!strncasecmp(word, "idle=", 5)) {
-        timeouts->idle = time;
-        timeouts->idle_set = 1;
-    } else if (!strncasecmp(word, "keep=", 5)) {
-        timeouts->keep = time;
-        timeouts->keep_set = 1;
-    } else {
-        return apr_psprintf(cmd->pool, "%s: \"%s\": known are connect= first= idle= keep=",
-                            cmd->directive->directive, word);
-    }
-    return NULL;
-}
-
-static const char *read_timeouts(cmd_parms *cmd, const char *arguments, fpmp_timeouts *timeouts)
-{
-    if (!*arguments) {
-        return apr_psprintf(
-            cmd->pool, "%s needs one of connect= first= idle= keep=", cmd->directive->directive);
-    }
-    while (*arguments) {
-        const char *word = ap_getword_conf(cmd->pool, &arguments);
-        const char *equals = strchr(word, '=');
-        const char *wrong = set_time(cmd, word, equals ? equals + 1 : "", timeouts);
-        if (wrong) {
-            return wrong;
-        }
-    }
-    return NULL;
-}
-
-/* Index of `text` in a list that ends with NULL, any case; -1: not there. */
-static int read_choice(const char *text, const char *const *choices)
-{
-    for (int i = 0; choices[i]; i++) {
-        if (!strcasecmp(text, choices[i])) {
-            return i;
-        }
-    }
-    return -1;
-}
-
-/* ---- pools ----------------------------------------------------------------------------------- */
-
-static const char *set_server_type(cmd_parms *cmd, const char *value, fpmp_pool *pool)
-{
-    static const char *const types[] = {"fpmpool", "fpm", "generic", NULL};
-    int type = read_choice(value, types);
-    if (type < 0) {
-        return apr_psprintf(cmd->pool, "FpmPoolServer: type=%s: known are fpmpool, fpm, generic",
-                            value);
-    }
-    pool->server.type = (fpmp_server_type)type;
-    return NULL;
-}
-
-static const char *read_server(cmd_parms *cmd, const char *arguments, fpmp_pool *pool)
-{
-    static const char *const switches[] = {"off", "on", NULL};
-    int reuses = -1;
-    if (pool->server.address.label) {
-        return apr_psprintf(cmd->pool,
-                            "a second FpmPoolServer in pool \"%s\": a pool has exactly one server",
-                            pool->name);
-    }
-    const char *address = ap_getword_conf(cmd->pool, &arguments);
-    const char *wrong = fpmp_address_parse(&pool->server.address, address, cmd->pool);
-    if (wrong) {
-        return apr_pstrcat(cmd->pool, "FpmPoolServer: ", wrong, NULL);
-    }
-    while (*arguments) {
-        const char *word = ap_getword_conf(cmd->pool, &arguments);
-        if (!strncasecmp(word, "type=", 5)) {
-            wrong = set_server_type(cmd, word + 5, pool);
-            if (wrong) {
-                return wrong;
-            }
-        } else if (!strncasecmp(word, "reuse=", 6)) {
-            reuses = read_choice(word + 6, switches);
-            if (reuses < 0) {
-                return "FpmPoolServer: reuse= is on or off";
-            }
-        } else {
-            return apr_psprintf(cmd->pool,
-                                "FpmPoolServer: \"%s\": known are type= and reuse=", word);
-        }
-    }
-    pool->server.reuses = reuses >= 0 ? reuses : pool->server.type == FPMP_TYPE_FPMPOOL;
-    return NULL;
-}
-
-static const char *read_member(cmd_parms *cmd, const ap_directive_t *member, fpmp_pool *pool)
-{
-    if (!strcasecmp(member->directive, "FpmPoolServer")) {
-        return read_server(cmd, member->args, pool);
-    }
-    if (!strcasecmp(member->directive, "FpmPoolTimeout")) {
-        return read_timeouts(cmd, member->args, &pool->timeouts);
-    }
-    return apr_psprintf(cmd->pool,
-                        "%s is not allowed in <FpmPoolDefine>: only FpmPoolServer and "
-                        "FpmPoolTimeout are",
-                        member->directive);
-}
-
-static const char *check_name(cmd_parms *cmd, const char *name)
-{
-    if (fpmp_address_is_pool_name(name)) {
-        return NULL;
-    }
-    return apr_psprintf(cmd->pool,
-                        "\"%s\" cannot be a pool's name: 1 to %d letters, digits, dots, "
-                        "underscores and hyphens, not beginning with a dot",
-                        name, FPMP_POOL_NAME_MAX);
-}
-
-/* <FpmPoolDefine NAME>: reads its members itself, so that they can mean nothing elsewhere. */
-static const char *define_pool(cmd_parms *cmd, void *dir_conf, const char *arguments)
-{
-    (void)dir_conf;
-    const char *wrong = ap_check_cmd_context(cmd, GLOBAL_ONLY);
-    if (wrong) {
-        return wrong;
-    }
-    size_t length = strlen(arguments);
-    if (!length || arguments[length - 1] != '>') {
-        return "<FpmPoolDefine> has no closing >";
-    }
-    arguments = apr_pstrmemdup(cmd->pool, arguments, length - 1);
-    const char *name = ap_getword_conf(cmd->pool, &arguments);
-    if (*arguments) {
-        return "<FpmPoolDefine NAME> takes exactly one name";
-    }
-    wrong = check_name(cmd, name);
-    if (wrong) {
-        return wrong;
-    }
-    fpmp_global *global = fpmp_conf_global(cmd->server);
-    const fpmp_pool *earlier = apr_hash_get(global->pools, name, APR_HASH_KEY_STRING);
-    if (earlier) {
-        return apr_psprintf(cmd->pool,
-                            "pool \"%s\" is already defined at %s:%d: remove one of both", name,
-                            earlier->file, earlier->line);
-    }
-    fpmp_pool *pool = apr_pcalloc(cmd->pool, sizeof(*pool));
-    pool->name = name;
-    pool->file = cmd->directive->filename;
-    pool->line = cmd->directive->line_num;
-    for (const ap_directive_t *member = cmd->directive->first_child; member;
-         member = member->next) {
-        wrong = read_member(cmd, member, pool);
-        if (wrong) {
-            cmd->err_directive = member;
-            return wrong;
-        }
-    }
-    if (!pool->server.address.label) {
-        return apr_psprintf(cmd->pool,
-                            "pool \"%s\" has no server: add FpmPoolServer unix:/path or "
-                            "tcp://host:port",
-                            name);
-    }
-    apr_hash_set(global->pools, name, APR_HASH_KEY_STRING, pool);
-    return NULL;
-}
-
-static const char *refuse_server(cmd_parms *cmd, void *dir_conf, const char *arguments)
-{
-    (void)cmd;
-    (void)dir_conf;
-    (void)arguments;
-    return "FpmPoolServer is allowed only inside of <FpmPoolDefine NAME>";
-}
-
 static const char *set_socket_dir(cmd_parms *cmd, void *dir_conf, const char *directory)
 {
     (void)dir_conf;
@@ -353,7 +182,7 @@ static const char *set_pool(cmd_parms *cmd, void *dir_conf, const char *name)
         conf->pool = NULL;
         return NULL;
     }
-    const char *wrong = check_name(cmd, name);
+    const char *wrong = fpmp_conf_check_name(cmd, name);
     if (wrong) {
         return wrong;
     }
@@ -369,8 +198,8 @@ static const char *set_pool(cmd_parms *cmd, void *dir_conf, const char *name)
 static const char *set_timeout(cmd_parms *cmd, void *dir_conf, const char *arguments)
 {
     fpmp_dir_conf *conf = dir_conf;
-    return read_timeouts(cmd, arguments,
-                         cmd->path ? &conf->section_timeouts : &conf->server_timeouts);
+    return fpmp_conf_read_timeouts(cmd, arguments,
+                                   cmd->path ? &conf->section_timeouts : &conf->server_timeouts);
 }
 
 static const char *set_retry_after(cmd_parms *cmd, void *dir_conf, const char *text)
@@ -398,7 +227,7 @@ static const char *set_authorization(cmd_parms *cmd, void *dir_conf, const char 
 {
     static const char *const choices[] = {"Off", "On", "Always", NULL};
     fpmp_dir_conf *conf = dir_conf;
-    int choice = read_choice(text, choices);
+    int choice = fpmp_conf_read_choice(text, choices);
     if (choice < 0) {
         return apr_psprintf(cmd->pool, "FpmPoolPassAuthorization: \"%s\" is not Off, On or Always",
                             text);
@@ -412,7 +241,7 @@ static const char *set_body(cmd_parms *cmd, void *dir_conf, const char *mode, co
 {
     static const char *const choices[] = {"auto", "stream", "buffer", NULL};
     fpmp_dir_conf *conf = dir_conf;
-    int choice = read_choice(mode, choices);
+    int choice = fpmp_conf_read_choice(mode, choices);
     if (choice < 0) {
         return apr_psprintf(cmd->pool, "FpmPoolBody: \"%s\" is not auto, stream or buffer", mode);
     }
@@ -435,7 +264,7 @@ static const char *set_flush(cmd_parms *cmd, void *dir_conf, const char *text)
 {
     static const char *const choices[] = {"auto", "on", "off", NULL};
     fpmp_dir_conf *conf = dir_conf;
-    int choice = read_choice(text, choices);
+    int choice = fpmp_conf_read_choice(text, choices);
     if (choice < 0) {
         return apr_psprintf(cmd->pool, "FpmPoolFlush: \"%s\" is not auto, on or off", text);
     }
@@ -477,7 +306,7 @@ static const char *set_engine_off(cmd_parms *cmd, void *dir_conf, const char *te
 {
     static const char *const choices[] = {"refuse", "decline", NULL};
     fpmp_dir_conf *conf = dir_conf;
-    int choice = read_choice(text, choices);
+    int choice = fpmp_conf_read_choice(text, choices);
     if (choice < 0) {
         return apr_psprintf(cmd->pool, "FpmPoolEngineOff: \"%s\" is not refuse or decline", text);
     }
@@ -486,12 +315,87 @@ static const char *set_engine_off(cmd_parms *cmd, void *dir_conf, const char *te
     return NULL;
 }
 
+static const char *set_buffer(cmd_parms *cmd, void *dir_conf, const char *size, const char *option)
+{
+    fpmp_dir_conf *conf = dir_conf;
+    conf->buffer_set = 1;
+    conf->buffer_memory = 0;
+    conf->buffer_file = BUFFER_FILE_DEFAULT;
+    if (!strcasecmp(size, "off")) {
+        return option ? "FpmPoolBuffer off takes no option: remove it" : NULL;
+    }
+    const char *wrong =
+        read_size(cmd->pool, size, 4 * KIBIBYTE, 64 * MEBIBYTE, &conf->buffer_memory);
+    if (wrong) {
+        return apr_pstrcat(cmd->pool, "FpmPoolBuffer: ", wrong, "; off is the other choice", NULL);
+    }
+    if (!option) {
+        return NULL;
+    }
+    if (strncasecmp(option, "file=", 5)) {
+        return apr_psprintf(cmd->pool, "FpmPoolBuffer: \"%s\": known is file=", option);
+    }
+    wrong = read_size(cmd->pool, option + 5, 0, 16384 * MEBIBYTE, &conf->buffer_file);
+    return wrong ? apr_pstrcat(cmd->pool, "FpmPoolBuffer: file=: ", wrong, NULL) : NULL;
+}
+
+static const char *add_send_root(cmd_parms *cmd, void *dir_conf, const char *word)
+{
+    fpmp_dir_conf *conf = dir_conf;
+    int is_off = !strcasecmp(word, "off");
+    if (conf->send_roots_set && (is_off || !conf->send_roots)) {
+        return "FpmPoolSendfile: off does not go with directories: remove one of both";
+    }
+    conf->send_roots_set = 1;
+    if (is_off) {
+        return NULL;
+    }
+    if (strcasecmp(word, "on") && word[0] != '/') {
+        return apr_psprintf(cmd->pool,
+                            "FpmPoolSendfile: \"%s\" is neither on nor off nor a directory: a "
+                            "directory begins with /",
+                            word);
+    }
+    if (!conf->send_roots) {
+        conf->send_roots = apr_array_make(cmd->pool, 2, sizeof(const char *));
+    }
+    *(const char **)apr_array_push(conf->send_roots) = word[0] == '/' ? word : "";
+    return NULL;
+}
+
+static const char *add_overridden(cmd_parms *cmd, void *dir_conf, const char *word)
+{
+    fpmp_dir_conf *conf = dir_conf;
+    int is_off = !strcasecmp(word, "off");
+    int is_all = !strcasecmp(word, "on");
+    int status = is_all ? 0 : atoi(word);
+    if (conf->overridden_set && (is_off || !conf->overridden)) {
+        return "FpmPoolErrorOverride: off does not go with statuses: remove one of both";
+    }
+    conf->overridden_set = 1;
+    if (is_off) {
+        return NULL;
+    }
+    if (!is_all &&
+        (strlen(word) != 3 || strspn(word, "0123456789") != 3 || !ap_is_HTTP_ERROR(status))) {
+        return apr_psprintf(cmd->pool,
+                            "FpmPoolErrorOverride: \"%s\" is neither on nor off nor a status from "
+                            "400 to 599",
+                            word);
+    }
+    if (!conf->overridden) {
+        conf->overridden = apr_array_make(cmd->pool, 2, sizeof(int));
+    }
+    *(int *)apr_array_push(conf->overridden) = status;
+    return NULL;
+}
+
 static char is_admin; /* its address says so: cmd->info of the php_admin_ forms */
 
 const command_rec fpmp_conf_directives[] = {
-    AP_INIT_RAW_ARGS("<FpmPoolDefine", define_pool, NULL, RSRC_CONF,
+    AP_INIT_RAW_ARGS("<FpmPoolDefine", fpmp_conf_define_pool, NULL, RSRC_CONF,
                      "NAME: a pool; contains FpmPoolServer and FpmPoolTimeout"),
-    AP_INIT_RAW_ARGS("FpmPoolServer", refuse_server, NULL, RSRC_CONF,
+    AP_INIT_RAW_ARGS("FpmPoolServer", fpmp_conf_refuse_server, NULL, RSRC_CONF,
                      "unix:/path|tcp://host:port [type=fpmpool|fpm|generic] [reuse=on|off]"),
     AP_INIT_TAKE1("FpmPoolSocketDir", set_socket_dir, NULL, RSRC_CONF,
                   "directory with the socket NAME.sock of each pool without a definition"),
@@ -512,6 +416,13 @@ const command_rec fpmp_conf_directives[] = {
                   "largest size of a request's parameters"),
     AP_INIT_TAKE1("FpmPoolMaxHeader", set_max_header, NULL, EVERYWHERE,
                   "largest size of a response's header block"),
+    AP_INIT_TAKE12("FpmPoolBuffer", set_buffer, NULL, EVERYWHERE,
+                   "off, or SIZE of memory for a response whose client is slow, then file=SIZE"),
+    AP_INIT_ITERATE(
+        "FpmPoolSendfile", add_send_root, NULL, EVERYWHERE,
+        "off, on (below the document root) or directories: files that X-Sendfile may name"),
+    AP_INIT_ITERATE("FpmPoolErrorOverride", add_overridden, NULL, EVERYWHERE,
+                    "off, on or statuses: errors of scripts that become httpd's own pages"),
     AP_INIT_ITERATE("FpmPoolHandlerAlias", add_alias, NULL, EVERYWHERE,
                     "other handler names that mean fpmpool, or none"),
     AP_INIT_TAKE1("FpmPoolEngineOff", set_engine_off, NULL, EVERYWHERE,

@@ -40,11 +40,16 @@ typedef struct fpmp_dir_conf {
     fpmp_body_mode body_mode;
     apr_size_t body_memory; /* bytes of a request body that are kept in memory */
     fpmp_flush_mode flush;
-    apr_size_t max_params;       /* bytes of encoded parameters */
-    apr_size_t max_header;       /* bytes of a response header block */
-    apr_array_header_t *aliases; /* const char *: handler names besides `fpmpool` */
-    fpmp_ini *ini;               /* php_value and its relatives; NULL: none */
-    int serves_source;           /* where the engine is off: as mod_php does, not 403 */
+    apr_size_t max_params;          /* bytes of encoded parameters */
+    apr_size_t max_header;          /* bytes of a response header block */
+    apr_array_header_t *aliases;    /* const char *: handler names besides `fpmpool` */
+    apr_array_header_t *send_roots; /* const char *: directories of FpmPoolSendfile, "": the
+                                     * document root; NULL: off */
+    apr_array_header_t *overridden; /* int: statuses of FpmPoolErrorOverride, 0: all; NULL: none */
+    apr_size_t buffer_memory;       /* FpmPoolBuffer; 0: off */
+    apr_size_t buffer_file;
+    fpmp_ini *ini;     /* php_value and its relatives; NULL: none */
+    int serves_source; /* where the engine is off: as mod_php does, not 403 */
     unsigned pool_set : 1;
     unsigned retry_after_set : 1;
     unsigned checks_script_set : 1;
@@ -55,6 +60,9 @@ typedef struct fpmp_dir_conf {
     unsigned max_header_set : 1;
     unsigned aliases_set : 1;
     unsigned serves_source_set : 1;
+    unsigned send_roots_set : 1;
+    unsigned overridden_set : 1;
+    unsigned buffer_set : 1;
 } fpmp_dir_conf;
 
 /* What the whole server has once. */
@@ -83,6 +91,9 @@ void *fpmp_conf_dir_create(apr_pool_t *pool, char *path);
 void *fpmp_conf_dir_merge(apr_pool_t *pool, void *outer, void *inner);
 void *fpmp_conf_server_create(apr_pool_t *pool, server_rec *server);
 void *fpmp_conf_server_merge(apr_pool_t *pool, void *outer, void *inner);
+
+/* Does FpmPoolErrorOverride name this status? */
+int fpmp_conf_overrides(const fpmp_dir_conf *conf, int status);
 
 fpmp_dir_conf *fpmp_conf_dir(const request_rec *r);
 fpmp_global *fpmp_conf_global(const server_rec *server);

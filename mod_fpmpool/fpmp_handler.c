@@ -360,7 +360,8 @@ static int succeed(fpmp_task *task)
                       task->pool->name, task->server->address.label);
     }
     /* Before the client gets the last bytes: it may be slow, and others wait for connections. */
-    give_back(task, task->relay.is_clean && !may_end_connection(task->r->status));
+    int answered = response->status != OK ? response->status : task->r->status;
+    give_back(task, task->relay.is_clean && !may_end_connection(answered));
     if (response->surplus) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, task->r,
                       "FPMP0058: pool %s: the script sent %" APR_OFF_T_FMT

@@ -149,9 +149,7 @@ static fpmp_relay_result run_out(fpmp_relay *relay)
 /* Is there something that should go to the client if the server pauses? */
 static int may_flush(const fpmp_relay *relay)
 {
-    return relay->response.is_dirty && relay->response.has_header &&
-           relay->conf->flush == FPMP_FLUSH_AUTO && relay->response.status == OK &&
-           !relay->response.redirect;
+    return relay->conf->flush == FPMP_FLUSH_AUTO && fpmp_response_may_flush(&relay->response);
 }
 
 /* Milliseconds to wait, and whether their end is an ordinary moment (1) or the time limit (0). */

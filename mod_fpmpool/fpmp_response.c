@@ -5,18 +5,16 @@
  * as complete that is not.
  */
 #include "fpmp_response.h"
+#include "fpmp_answer.h"
 #include "fpmp_header.h"
-
-#include "wire/wire.h"
+#include "fpmp_sendfile.h"
+#include "fpmp_spool.h"
 
 #include <http_log.h>
 #include <http_protocol.h>
 #include <http_request.h>
 #include <util_filter.h>
-#include <apr_date.h>
-#include <apr_escape.h>
 #include <apr_strings.h>
-#include <stdlib.h>
 #include <string.h>
 
 APLOG_USE_MODULE(fpmpool);
@@ -26,16 +24,7 @@ APLOG_USE_MODULE(fpmpool);
 #define ROOM_LEAST  (8 * 1024)
 #define HELD_MOST   (64 * 1024)
 #define DETAIL_MOST 80
-
-/* What the lines of a header block have said, until all are read. */
-typedef struct header_facts {
-    int has_status;
-    int has_type;
-    int has_modified;
-    int has_etag;
-    const char *location;
-    apr_off_t length; /* -1: none */
-} header_facts;
+#define HINTS_MOST  8 /* 103 answers before one response */
 
 void fpmp_response_open(fpmp_response *response, request_rec *r, const fpmp_dir_conf *conf,
                         const fpmp_pool *pool)
@@ -46,6 +35,7 @@ void fpmp_response_open(fpmp_response *response, request_rec *r, const fpmp_dir_
     response->pool = pool;
     response->left = -1;
     response->status = OK;
+    response->holds_all = conf->buffer_memory > 0;
     response->held = apr_brigade_create(r->pool, r->connection->bucket_alloc);
 }
 
@@ -135,157 +125,14 @@ static fpmp_response_result refuse(fpmp_response *response, const char *bytes, a
     return FPMP_RESPONSE_BAD_HEADER;
 }
 
-static int is_one_of(const fpmp_header_line *line, const char *const *names)
-{
-    for (; *names; names++) {
-        if (fpmp_header_is(line, *names)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-static void set_modified(request_rec *r, const char *value, header_facts *facts)
-{
-    apr_time_t time = apr_date_parse_http(value);
-    if (time != APR_DATE_BAD) {
-        ap_update_mtime(r, time);
-        ap_set_last_modified(r);
-        facts->has_modified = 1;
-    }
-}
-
-/* The words that go with a status: the script's, or httpd's own; it has none for an unusual number,
- * which must not become a 500 for that. */
-static const char *choose_status_line(request_rec *r, const char *value, int has_words)
-{
-    const char *known = ap_get_status_line(r->status);
-    return has_words || atoi(known) != r->status ? value : NULL;
-}
-
-static int set_status(request_rec *r, const fpmp_header_line *line, const char *value,
-                      header_facts *facts)
-{
-    int status = fpmp_header_status(line);
-    if (status < 200) {
-        return 0;
-    }
-    r->status = status;
-    r->status_line = choose_status_line(r, value, line->value_length > 4);
-    facts->has_status = 1;
-    return 1;
-}
-
-/* A name that httpd keeps in headers_out, where one value replaces another. */
-static int set_own(fpmp_response *response, const fpmp_header_line *line, const char *value,
-                   header_facts *facts)
+static void apply_location(fpmp_response *response, const fpmp_answer *answer)
 {
     request_rec *r = response->r;
-    if (fpmp_header_is(line, "Content-Type")) {
-        ap_set_content_type_ex(r, value, 0);
-        facts->has_type = 1;
-    } else if (fpmp_header_is(line, "Content-Length")) {
-        facts->length = fpmp_header_number(line);
-        if (facts->length < 0) {
-            ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
-                          "FPMP0030: pool %s: the script's Content-Length \"%s\" is no number and "
-                          "was dropped",
-                          response->pool->name, ap_escape_logitem(r->pool, value));
-        }
-    } else if (fpmp_header_is(line, "Location")) {
-        facts->location = value;
-        apr_table_setn(r->headers_out, "Location", value);
-    } else if (fpmp_header_is(line, "ETag")) {
-        facts->has_etag = 1;
-        apr_table_setn(r->headers_out, "ETag", value);
-    } else if (fpmp_header_is(line, "Content-Range")) {
-        apr_table_setn(r->headers_out, "Content-Range", value);
-    } else if (fpmp_header_is(line, "Last-Modified")) {
-        set_modified(r, value, facts);
-    } else {
-        return 0;
-    }
-    return 1;
-}
-
-/* What a script told with apache_note() or apache_setenv(). This module's own notes stay its own.
- */
-static int take_told(fpmp_response *response, const fpmp_header_line *line, const char *value)
-{
-    request_rec *r = response->r;
-    int is_note = fpmp_header_is(line, WIRE_HEADER_NOTE);
-    if (response->pool->server.type != FPMP_TYPE_FPMPOOL ||
-        (!is_note && !fpmp_header_is(line, WIRE_HEADER_ENV))) {
-        return 0;
-    }
-    const char *equals = strchr(value, '=');
-    const char *name =
-        equals ? apr_punescape_url(r->pool,
-                                   apr_pstrmemdup(r->pool, value, (apr_size_t)(equals - value)),
-                                   NULL, NULL, 0)
-               : NULL;
-    const char *text = equals ? apr_punescape_url(r->pool, equals + 1, NULL, NULL, 0) : NULL;
-    if (name && *name && text && (!is_note || strncasecmp(name, "fpmpool-", 8) != 0)) {
-        apr_table_setn(is_note ? r->notes : r->subprocess_env, name, text);
-    }
-    return 1;
-}
-
-/* Returns 0 for a line that makes the whole answer invalid. */
-static int apply_line(fpmp_response *response, const fpmp_header_line *line, header_facts *facts)
-{
-    /* Of the connection between httpd and its client, or core's own. */
-    static const char *const dropped[] = {"Connection", "Keep-Alive", "Transfer-Encoding",
-                                          "Upgrade",    "Trailer",    "Date",
-                                          "Server",     NULL};
-    request_rec *r = response->r;
-    const char *value = apr_pstrmemdup(r->pool, line->value, line->value_length);
-    if (fpmp_header_is(line, "Status")) {
-        return set_status(r, line, value, facts);
-    }
-    if (set_own(response, line, value, facts) || is_one_of(line, dropped) ||
-        take_told(response, line, value)) {
-        return 1;
-    }
-    /* err_headers_out, so that it survives a 304 or an ErrorDocument. */
-    const char *name = apr_pstrmemdup(r->pool, line->name, line->name_length);
-    if (fpmp_header_is(line, "Set-Cookie")) {
-        apr_table_addn(r->err_headers_out, name, value);
-    } else {
-        apr_table_mergen(r->err_headers_out, name, value);
-    }
-    return 1;
-}
-
-/* Only validators that the script gave count: httpd takes a missing modification time for "now" and
- * would answer 304 to any recent If-Modified-Since. */
-static int meets_conditions(request_rec *r, const header_facts *facts)
-{
-    if (facts->has_modified) {
-        return ap_meets_conditions(r);
-    }
-    const char *since = apr_table_get(r->headers_in, "If-Modified-Since");
-    const char *unless = apr_table_get(r->headers_in, "If-Unmodified-Since");
-    apr_table_unset(r->headers_in, "If-Modified-Since");
-    apr_table_unset(r->headers_in, "If-Unmodified-Since");
-    int status = ap_meets_conditions(r);
-    if (since) {
-        apr_table_setn(r->headers_in, "If-Modified-Since", since);
-    }
-    if (unless) {
-        apr_table_setn(r->headers_in, "If-Unmodified-Since", unless);
-    }
-    return status;
-}
-
-static void apply_location(fpmp_response *response, const header_facts *facts)
-{
-    request_rec *r = response->r;
-    if (!facts->location || r->status != HTTP_OK) {
+    if (!answer->location || r->status != HTTP_OK) {
         return;
     }
-    if (facts->location[0] == '/') {
-        response->redirect = facts->location;
+    if (answer->location[0] == '/') {
+        response->redirect = answer->location;
         response->is_discarding = 1;
     } else {
         r->status = HTTP_MOVED_TEMPORARILY;
@@ -293,29 +140,74 @@ static void apply_location(fpmp_response *response, const header_facts *facts)
     }
 }
 
-static void settle(fpmp_response *response, const header_facts *facts)
+/* The script wants httpd to send a file, or another path of the server, in place of its body. */
+static void substitute(fpmp_response *response, fpmp_answer *answer)
+{
+    request_rec *r = response->r;
+    response->is_discarding = 1;
+    if (answer->uri) {
+        response->status = fpmp_sendfile_check_uri(r, response->pool, answer->uri);
+        response->redirect = response->status == OK ? answer->uri : NULL;
+        return;
+    }
+    apr_finfo_t info;
+    response->status =
+        fpmp_sendfile_open(r, response->conf, response->pool, answer->file, &response->file, &info);
+    if (response->status != OK) {
+        return;
+    }
+    response->holds_all = 1; /* in one brigade with the end: httpd's ranges need that */
+    response->file_length = info.size;
+    answer->length = info.size;
+    apr_table_setn(r->headers_out, "Accept-Ranges", "bytes");
+    if (!answer->has_modified) {
+        ap_update_mtime(r, info.mtime);
+        ap_set_last_modified(r);
+        answer->has_modified = 1;
+    }
+}
+
+/* FpmPoolErrorOverride: an error becomes httpd's own, unless this is the page for one. */
+static void override_error(fpmp_response *response)
+{
+    request_rec *r = response->r;
+    if (!ap_is_HTTP_ERROR(r->status) || r->prev || r->main ||
+        !fpmp_conf_overrides(response->conf, r->status)) {
+        return;
+    }
+    response->status = r->status;
+    r->status = HTTP_OK; /* else httpd takes it for an error within an error */
+    r->status_line = NULL;
+}
+
+static void settle(fpmp_response *response, fpmp_answer *answer)
 {
     request_rec *r = response->r;
     response->has_header = 1;
     response->is_dirty = 1;
-    if (!facts->has_type) {
+    if (!answer->has_type) {
         ap_set_content_type(r, NULL); /* not the handler's name that AddType gave */
     }
-    apply_location(response, facts);
-    if (!facts->has_status && r->status == HTTP_OK && r->method_number == M_GET && !r->main &&
-        (facts->has_modified || facts->has_etag)) {
-        response->status = meets_conditions(r, facts);
+    if ((answer->file || answer->uri) && r->status == HTTP_OK) {
+        substitute(response, answer);
+    } else {
+        apply_location(response, answer);
+    }
+    override_error(response);
+    if (!answer->has_status && response->status == OK && r->status == HTTP_OK &&
+        r->method_number == M_GET && !r->main && (answer->has_modified || answer->has_etag)) {
+        response->status = fpmp_answer_meets_conditions(r, answer);
     }
     if (r->header_only || AP_STATUS_IS_HEADER_ONLY(r->status) || response->status != OK) {
         response->is_discarding = 1;
     }
-    if (facts->length < 0 || response->status != OK || response->redirect ||
+    if (answer->length < 0 || response->status != OK || response->redirect ||
         AP_STATUS_IS_HEADER_ONLY(r->status)) {
         return;
     }
-    ap_set_content_length(r, facts->length);
+    ap_set_content_length(r, answer->length);
     if (!response->is_discarding) {
-        response->left = facts->length;
+        response->left = answer->length;
     }
 }
 
@@ -337,24 +229,23 @@ static void remember(fpmp_response *response)
 
 static fpmp_response_result apply(fpmp_response *response, const char *bytes, apr_size_t length)
 {
-    header_facts facts = {.length = -1};
-    fpmp_header_line line;
-    const char *cursor = bytes;
+    fpmp_answer answer;
     if (length > response->conf->max_header) {
         return FPMP_RESPONSE_LARGE_HEADER;
     }
-    remember(response);
-    for (;;) {
-        const char *start = cursor;
-        int result = fpmp_header_next(&cursor, bytes + length, &line);
-        if (!result) {
-            break;
+    if (fpmp_answer_is_interim(bytes, length)) {
+        if (response->hints_sent++ < HINTS_MOST) {
+            fpmp_answer_send_hints(response->r, bytes, length);
         }
-        if (result < 0 || !apply_line(response, &line, &facts)) {
-            return refuse(response, start, (apr_size_t)(bytes + length - start));
-        }
+        return FPMP_RESPONSE_GOOD;
     }
-    settle(response, &facts);
+    remember(response);
+    const char *wrong =
+        fpmp_answer_apply(&answer, response->r, response->conf, response->pool, bytes, length);
+    if (wrong) {
+        return refuse(response, wrong, (apr_size_t)(bytes + length - wrong));
+    }
+    settle(response, &answer);
     return FPMP_RESPONSE_GOOD;
 }
 
@@ -373,15 +264,13 @@ static void keep_header_piece(fpmp_response *response, const char *bytes, apr_si
     response->header_used = need;
 }
 
-fpmp_response_result fpmp_response_feed(fpmp_response *response, const char *bytes,
-                                        apr_size_t length)
+/* Takes bytes up to the end of a header block; *rest: how many are left behind it. */
+static fpmp_response_result feed_header(fpmp_response *response, const char *bytes,
+                                        apr_size_t length, apr_size_t *rest)
 {
-    if (response->has_header) {
-        add_data(response, bytes, length);
-        return FPMP_RESPONSE_GOOD;
-    }
     const char *header = bytes;
     apr_size_t used = length;
+    *rest = 0;
     if (response->header_used) {
         keep_header_piece(response, bytes, length);
         header = response->header;
@@ -398,10 +287,26 @@ fpmp_response_result fpmp_response_feed(fpmp_response *response, const char *byt
         response->header_searched = used;
         return FPMP_RESPONSE_GOOD;
     }
+    *rest = used - end;
     fpmp_response_result result = apply(response, header, end);
     if (result == FPMP_RESPONSE_GOOD) {
-        apr_size_t rest = used - end;
-        add_data(response, bytes + length - rest, rest);
+        response->header_used = response->header_searched = 0;
+    }
+    return result;
+}
+
+fpmp_response_result fpmp_response_feed(fpmp_response *response, const char *bytes,
+                                        apr_size_t length)
+{
+    fpmp_response_result result = FPMP_RESPONSE_GOOD;
+    while (result == FPMP_RESPONSE_GOOD && !response->has_header && length) {
+        apr_size_t rest = 0;
+        result = feed_header(response, bytes, length, &rest);
+        bytes += length - rest;
+        length = rest;
+    }
+    if (result == FPMP_RESPONSE_GOOD) {
+        add_data(response, bytes, length);
     }
     return result;
 }
@@ -414,9 +319,22 @@ static int is_end_of_client(apr_status_t status)
            APR_STATUS_IS_EPIPE(status) || APR_STATUS_IS_TIMEUP(status);
 }
 
+/* What was stored, or is sent in place of the body, goes before what is held. */
+static void insert_file(fpmp_response *response)
+{
+    request_rec *r = response->r;
+    apr_bucket_brigade *stored = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    apr_brigade_insert_file(stored, response->file, 0, response->file_length, r->pool);
+    APR_BRIGADE_PREPEND(response->held, stored);
+    response->file_length = 0;
+}
+
 static fpmp_response_result pass(fpmp_response *response)
 {
     request_rec *r = response->r;
+    if (response->file_length) {
+        insert_file(response);
+    }
     response->is_passed = 1;
     response->is_dirty = 0;
     response->held_length = 0;
@@ -429,21 +347,79 @@ static fpmp_response_result pass(fpmp_response *response)
     return status == APR_SUCCESS ? FPMP_RESPONSE_GOOD : FPMP_RESPONSE_FILTER;
 }
 
+/* Moves what is held into the file. */
+static apr_status_t store(fpmp_response *response)
+{
+    apr_status_t status = APR_SUCCESS;
+    if (!response->file) {
+        status = fpmp_spool_open(&response->file, response->r->pool);
+    }
+    for (apr_bucket *at = APR_BRIGADE_FIRST(response->held);
+         status == APR_SUCCESS && at != APR_BRIGADE_SENTINEL(response->held);
+         at = APR_BUCKET_NEXT(at)) {
+        const char *bytes = NULL;
+        apr_size_t length = 0;
+        status = apr_bucket_read(at, &bytes, &length, APR_BLOCK_READ);
+        if (status == APR_SUCCESS) {
+            status = apr_file_write_full(response->file, bytes, length, NULL);
+        }
+    }
+    if (status == APR_SUCCESS) {
+        apr_brigade_cleanup(response->held);
+        response->file_length += (apr_off_t)response->held_length;
+        response->held_length = 0;
+    }
+    return status;
+}
+
+/* FpmPoolBuffer: more than its memory goes into a file; what does not fit there either goes to the
+ * client at its own speed, as without it. */
+static fpmp_response_result keep_back(fpmp_response *response)
+{
+    const fpmp_dir_conf *conf = response->conf;
+    if (response->held_length < conf->buffer_memory) {
+        return FPMP_RESPONSE_GOOD;
+    }
+    if (response->file_length + (apr_off_t)response->held_length <= (apr_off_t)conf->buffer_file) {
+        apr_status_t status = store(response);
+        if (status == APR_SUCCESS) {
+            return FPMP_RESPONSE_GOOD;
+        }
+        ap_log_rerror(
+            APLOG_MARK, APLOG_WARNING, status, response->r,
+            "FPMP0023: pool %s: the response could not be stored in a temporary file, and "
+            "its worker waits for the client: free space there, or set TMPDIR for httpd",
+            response->pool->name);
+    }
+    response->holds_all = 0;
+    return pass(response);
+}
+
 static int may_pass(const fpmp_response *response)
 {
     return response->has_header && response->status == OK && !response->redirect;
 }
 
+int fpmp_response_may_flush(const fpmp_response *response)
+{
+    return may_pass(response) && response->is_dirty && !response->holds_all;
+}
+
 fpmp_response_result fpmp_response_pass_much(fpmp_response *response)
 {
-    return may_pass(response) && response->held_length >= HELD_MOST ? pass(response)
-                                                                    : FPMP_RESPONSE_GOOD;
+    if (!may_pass(response)) {
+        return FPMP_RESPONSE_GOOD;
+    }
+    if (response->holds_all) {
+        return keep_back(response);
+    }
+    return response->held_length >= HELD_MOST ? pass(response) : FPMP_RESPONSE_GOOD;
 }
 
 fpmp_response_result fpmp_response_flush(fpmp_response *response)
 {
-    if (!may_pass(response) || !response->is_dirty) {
-        return FPMP_RESPONSE_GOOD;
+    if (!fpmp_response_may_flush(response)) {
+        return fpmp_response_pass_much(response);
     }
     APR_BRIGADE_INSERT_TAIL(response->held,
                             apr_bucket_flush_create(response->r->connection->bucket_alloc));

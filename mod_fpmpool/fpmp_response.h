@@ -10,6 +10,7 @@
 #include "fpmp_conf.h"
 
 #include <apr_buckets.h>
+#include <apr_file_io.h>
 
 typedef enum fpmp_response_result {
     FPMP_RESPONSE_GOOD,
@@ -41,6 +42,10 @@ typedef struct fpmp_response {
     apr_size_t block_used;
     apr_bucket_brigade *held;
     apr_size_t held_length;
+    int holds_all;         /* nothing is passed before the end (FpmPoolBuffer, FpmPoolSendfile) */
+    apr_file_t *file;      /* what goes before `held`: stored, or sent in place of the body */
+    apr_off_t file_length; /* bytes of it that are still to be passed */
+    int hints_sent;
     char *header; /* a header block that came in pieces */
     apr_size_t header_used;
     apr_size_t header_size;
@@ -65,7 +70,10 @@ void fpmp_response_received(fpmp_response *response, apr_size_t length);
 fpmp_response_result fpmp_response_feed(fpmp_response *response, const char *bytes,
                                         apr_size_t length);
 
-/* Passes held data when there is much of it; flush passes all and asks the filters to send it. */
+/* Is there something that should go to the client when the server pauses? */
+int fpmp_response_may_flush(const fpmp_response *response);
+/* Passes held data when there is much of it (FpmPoolBuffer: stores it); flush passes all and asks
+ * the filters to send it, if it may. */
 fpmp_response_result fpmp_response_pass_much(fpmp_response *response);
 fpmp_response_result fpmp_response_flush(fpmp_response *response);
 

@@ -1,12 +1,13 @@
 /* mod_fpmpool.c - requests of httpd to pools of PHP workers over FastCGI: the table of contents.
  *
- *   fpmp_conf, fpmp_conf_check     directives, and what is wrong with them
+ *   fpmp_conf, fpmp_conf_define    directives; fpmp_conf_check: what is wrong with them as a whole
  *   fpmp_pool, fpmp_address        what a pool is; addresses as text
  *   fpmp_handler                   a request from its first check to its last log line
  *   fpmp_select                    which pool, which server, which limits
- *   fpmp_env, fpmp_body            what is sent
+ *   fpmp_env, fpmp_body            what is sent; fpmp_spool: what is too large for memory
  *   fpmp_conn, fpmp_relay          on which connection, and how
- *   fpmp_response, fpmp_header     what comes back; fpmp_stderr: and goes to the log
+ *   fpmp_response, fpmp_answer     what comes back, and what its head (fpmp_header) means
+ *   fpmp_sendfile, fpmp_stderr     what is sent in its place; what goes to the log
  */
 #include "fpmp_conf.h"
 #include "fpmp_handler.h"

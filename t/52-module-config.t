@@ -78,6 +78,9 @@ FpmPoolFlush on
 FpmPoolMaxParams 1M
 FpmPoolMaxHeader 64K
 FpmPoolHandlerAlias application/x-httpd-php php-script
+FpmPoolBuffer 256K file=2048M
+FpmPoolSendfile on /srv/files
+FpmPoolErrorOverride 404 500
 <VirtualHost 127.0.0.1:1>
     FpmPool b.c-d_e
     <Directory "/">
@@ -87,6 +90,9 @@ FpmPoolHandlerAlias application/x-httpd-php php-script
     <Location "/x">
         FpmPool six
         FpmPoolBody stream
+        FpmPoolBuffer off
+        FpmPoolSendfile off
+        FpmPoolErrorOverride on
     </Location>
     <If "true">
         FpmPool a
@@ -136,4 +142,12 @@ refused("php_value \"bad name\" 1\n", 11, qr/php_value: "bad name" is not the na
 refused("php_value memory_limit\n", 11, qr/php_value takes two arguments/, '... without value');
 refused("PHPINIDir /etc/php\n", 11, qr{is mod_php's: remove it, and start fpmpoold with -c /etc/php instead}, 'PHPINIDir');
 refused("FpmPoolEngineOff maybe\n", 11, qr/is not refuse or decline/, 'FpmPoolEngineOff');
+refused("FpmPoolBuffer on\n", 11, qr/FpmPoolBuffer: "on" is not a size.*off is the other choice/, 'FpmPoolBuffer');
+refused("FpmPoolBuffer 64K disk=1M\n", 11, qr/"disk=1M": known is file=/, '... with an unknown option');
+refused("FpmPoolBuffer off file=1M\n", 11, qr/off takes no option/, '... off with one');
+refused("FpmPoolSendfile files\n", 11, qr/"files" is neither on nor off nor a directory: a directory begins with \//, 'FpmPoolSendfile');
+refused("FpmPoolSendfile /srv off\n", 11, qr/off does not go with directories/, '... off and a directory');
+refused("FpmPoolSendfile off /srv\n", 11, qr/off does not go with directories/, '... the other way round');
+refused("FpmPoolErrorOverride 200\n", 11, qr/"200" is neither on nor off nor a status from 400 to 599/, 'FpmPoolErrorOverride');
+refused("FpmPoolErrorOverride 404 off\n", 11, qr/off does not go with statuses/, '... off and a status');
 done_testing();
