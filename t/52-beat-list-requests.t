@@ -68,8 +68,10 @@ defect('D3', 'an upload in chunks arrives empty, and the answer is 200',
 SKIP: {
     skip 'curl cannot do HTTP/2', 1 unless FPMPool::HTTP2::is_available();
     my $upload = sub { my ($httpd) = @_; return sub { show(FPMPool::HTTP2->connect(port => $httpd->port)->exchange(POST => '/size.php', body => [ 'h' x 100_000 ])) } };
+    # it answers while the upload goes on: sometimes httpd resets the stream before the answer is out
+    my $upload_to_peer = sub { return eval { $upload->($peer)->() } // 'stream reset' };
     defect('D3', 'so does an HTTP/2 upload without a length',
-        peer => $upload->($peer), wrong => qr/^200 .*: none 0$/, ours => $upload->($ours), right => qr/^200 .* 100000$/);
+        peer => $upload_to_peer, wrong => qr/^200 .*: none 0$|^stream reset$/, ours => $upload->($ours), right => qr/^200 .* 100000$/);
 }
 
 defect('D13', 'AcceptPathInfo Off is ignored',
