@@ -66,6 +66,7 @@ void *fpmp_conf_dir_merge(apr_pool_t *pool, void *outer_conf, void *inner_conf)
     MERGE(serves_source)
     MERGE(send_roots)
     MERGE(overridden)
+    MERGE(resolves_root)
 #undef MERGE
     if (inner->body_set) {
         merged->body_mode = inner->body_mode;
@@ -273,6 +274,19 @@ static const char *set_flush(cmd_parms *cmd, void *dir_conf, const char *text)
     return NULL;
 }
 
+static const char *set_resolve_root(cmd_parms *cmd, void *dir_conf, const char *text)
+{
+    static const char *const choices[] = {"auto", "on", "off", NULL};
+    fpmp_dir_conf *conf = dir_conf;
+    int choice = fpmp_conf_read_choice(text, choices);
+    if (choice < 0) {
+        return apr_psprintf(cmd->pool, "FpmPoolResolveRoot: \"%s\" is not auto, on or off", text);
+    }
+    conf->resolves_root = (fpmp_resolve_mode)choice;
+    conf->resolves_root_set = 1;
+    return NULL;
+}
+
 static const char *set_max_params(cmd_parms *cmd, void *dir_conf, const char *text)
 {
     fpmp_dir_conf *conf = dir_conf;
@@ -412,6 +426,8 @@ const command_rec fpmp_conf_directives[] = {
     AP_INIT_TAKE12("FpmPoolBody", set_body, NULL, EVERYWHERE,
                    "auto, stream or buffer, then memory=SIZE"),
     AP_INIT_TAKE1("FpmPoolFlush", set_flush, NULL, EVERYWHERE, "auto, on or off"),
+    AP_INIT_TAKE1("FpmPoolResolveRoot", set_resolve_root, NULL, EVERYWHERE,
+                  "auto, on or off: scripts get the document root without symbolic links"),
     AP_INIT_TAKE1("FpmPoolMaxParams", set_max_params, NULL, EVERYWHERE,
                   "largest size of a request's parameters"),
     AP_INIT_TAKE1("FpmPoolMaxHeader", set_max_header, NULL, EVERYWHERE,

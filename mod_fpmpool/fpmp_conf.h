@@ -17,6 +17,7 @@
 extern module AP_MODULE_DECLARE_DATA fpmpool_module;
 
 struct fpmp_connections; /* fpmp_conn.h */
+struct fpmp_roots;       /* fpmp_root.h */
 
 typedef enum fpmp_authorization {
     FPMP_AUTHORIZATION_OFF,   /* the Authorization header stays in httpd */
@@ -27,6 +28,12 @@ typedef enum fpmp_authorization {
 typedef enum fpmp_body_mode { FPMP_BODY_AUTO, FPMP_BODY_STREAM, FPMP_BODY_BUFFER } fpmp_body_mode;
 
 typedef enum fpmp_flush_mode { FPMP_FLUSH_AUTO, FPMP_FLUSH_ON, FPMP_FLUSH_OFF } fpmp_flush_mode;
+
+typedef enum fpmp_resolve_mode {
+    FPMP_RESOLVE_AUTO, /* for servers on unix sockets: they see the same files */
+    FPMP_RESOLVE_ON,
+    FPMP_RESOLVE_OFF
+} fpmp_resolve_mode;
 
 /* Server, virtual host, <Directory>, <Location>, <Files>, <If>. A field counts over the outer
  * section's only if its *_set bit is 1. */
@@ -40,6 +47,7 @@ typedef struct fpmp_dir_conf {
     fpmp_body_mode body_mode;
     apr_size_t body_memory; /* bytes of a request body that are kept in memory */
     fpmp_flush_mode flush;
+    fpmp_resolve_mode resolves_root;
     apr_size_t max_params;          /* bytes of encoded parameters */
     apr_size_t max_header;          /* bytes of a response header block */
     apr_array_header_t *aliases;    /* const char *: handler names besides `fpmpool` */
@@ -63,6 +71,7 @@ typedef struct fpmp_dir_conf {
     unsigned send_roots_set : 1;
     unsigned overridden_set : 1;
     unsigned buffer_set : 1;
+    unsigned resolves_root_set : 1;
 } fpmp_dir_conf;
 
 /* What the whole server has once. */
@@ -71,6 +80,7 @@ typedef struct fpmp_global {
     const char *socket_dir;
     int server_count;                     /* servers of all pools */
     struct fpmp_connections *connections; /* of this child; NULL before child_init */
+    struct fpmp_roots *roots;             /* likewise */
 } fpmp_global;
 
 /* One `FpmPool NAME` line, for the checks at the end. */

@@ -18,6 +18,12 @@ APLOG_USE_MODULE(fpmpool);
 #define FIRST_SIZE 8000 /* more than most environments: no second allocation */
 #define FPM_PREFIX "proxy:fcgi://fpmpool"
 
+/* A directory that scripts shall see under another path. */
+typedef struct relocation {
+    const char *from; /* NULL: none */
+    const char *to;
+} relocation;
+
 /* BEGIN_REQUEST, then PARAMS records one behind the other. */
 typedef struct encoder {
     request_rec *r;
@@ -29,6 +35,7 @@ typedef struct encoder {
     apr_size_t total;  /* bytes of pairs */
     apr_size_t most;
     int is_too_large;
+    relocation relocations[2]; /* document root, context document root */
 } encoder;
 
 /* At least `more` bytes behind next; moves the buffer if needed. */
@@ -104,6 +111,56 @@ static void add_pair(encoder *to, const char *name, const char *value)
     }
     make_room(to, size);
     to->next = wire_pair_write(to->next, name, name_length, value, value_length);
+}
+
+/* ---- symbolic links -------------------------------------------------------------------------- */
+
+static void find_relocation(encoder *to, fpmp_roots *roots, relocation *place, const char *root)
+{
+    size_t length = root && root[0] == '/' ? strlen(root) : 0;
+    while (length > 1 && root[length - 1] == '/') {
+        length--; /* of an Alias, for instance */
+    }
+    if (length <= 1) {
+        return;
+    }
+    if (root[length]) {
+        root = apr_pstrmemdup(to->r->pool, root, length);
+    }
+    const char *resolved = fpmp_root_resolve(roots, root, to->r->pool);
+    if (resolved) {
+        place->from = root;
+        place->to = resolved;
+    }
+}
+
+static void find_relocations(encoder *to, fpmp_roots *roots)
+{
+    const char *root = ap_document_root(to->r);
+    const char *context = ap_context_document_root(to->r);
+    find_relocation(to, roots, &to->relocations[0], root);
+    if (context && root && strcmp(context, root)) {
+        find_relocation(to, roots, &to->relocations[1], context);
+    }
+}
+
+static int is_place(const char *name)
+{
+    return !strcmp(name, "SCRIPT_FILENAME") || !strcmp(name, "DOCUMENT_ROOT") ||
+           !strcmp(name, "PATH_TRANSLATED") || !strcmp(name, "CONTEXT_DOCUMENT_ROOT");
+}
+
+static const char *relocate(const encoder *to, const char *name, const char *value)
+{
+    for (int i = 1; i >= 0; i--) {
+        const char *from = to->relocations[i].from;
+        size_t length = from ? strlen(from) : 0;
+        if (length && !strncmp(value, from, length) &&
+            (value[length] == '/' || value[length] == '\0') && is_place(name)) {
+            return apr_pstrcat(to->r->pool, to->relocations[i].to, value + length, NULL);
+        }
+    }
+    return value;
 }
 
 /* php-fpm takes a plain name together with REDIRECT_URL for an old mod_fastcgi request and runs
@@ -256,10 +313,16 @@ static void add_variables(encoder *to, const fpmp_dir_conf *conf, const fpmp_ser
     own_paths own = {apr_table_get(r->subprocess_env, "PATH"),
                      apr_table_get(r->subprocess_env, "LD_LIBRARY_PATH")};
     add_common_variables(r);
+    if (facts->roots) {
+        find_relocations(to, facts->roots);
+    }
     const apr_array_header_t *list = apr_table_elts(r->subprocess_env);
     const apr_table_entry_t *entry = (const apr_table_entry_t *)list->elts;
     for (int i = 0; i < list->nelts; i++) {
         const char *value = entry[i].val ? entry[i].val : "";
+        if (entry[i].key) {
+            value = relocate(to, entry[i].key, value);
+        }
         if (entry[i].key && !handle_special(to, server, &own, entry[i].key, value)) {
             add_pair(to, entry[i].key, value);
         }

@@ -3,6 +3,7 @@
 #define FPMP_ENV_H
 
 #include "fpmp_conf.h"
+#include "fpmp_root.h"
 
 #include <sys/uio.h>
 
@@ -12,6 +13,7 @@ typedef struct fpmp_env_facts {
     int has_body;
     apr_off_t body_length; /* bytes that will be sent, if has_body; -1: unknown */
     int wants_ack;         /* our daemon only: FPMPOOL_ACK */
+    fpmp_roots *roots;     /* paths go out with their document root resolved; NULL: as they are */
 } fpmp_env_facts;
 
 /* Fills r->subprocess_env with the CGI variables and encodes it for that server: *head is

@@ -254,10 +254,13 @@ static int prepare(fpmp_task *task)
     /* Before a second attempt it must be certain that the first one was not executed. */
     task->awaits_ack =
         task->connection && !is_idempotent(task->r) && task->server->type == FPMP_TYPE_FPMPOOL;
+    int resolves = task->conf->resolves_root == FPMP_RESOLVE_ON ||
+                   (task->conf->resolves_root == FPMP_RESOLVE_AUTO && task->server->address.path);
     fpmp_env_facts facts = {.keeps_connection = task->keeps,
                             .has_body = has_body,
                             .body_length = task->body.length,
-                            .wants_ack = task->awaits_ack};
+                            .wants_ack = task->awaits_ack,
+                            .roots = resolves ? fpmp_conf_global(task->r->server)->roots : NULL};
     status = fpmp_env_encode(task->r, task->conf, task->pool, task->server, &facts, &task->head);
     return status == OK ? OK : refuse(task, status, "refused");
 }
@@ -483,6 +486,9 @@ void fpmp_handler_child_init(apr_pool_t *child, server_rec *main)
                  ? fpmp_conn_create(&global->connections, child, global->server_count,
                                     is_threaded != AP_MPMQ_NOT_SUPPORTED)
                  : status;
+    if (status == APR_SUCCESS) {
+        status = fpmp_root_create(&global->roots, child, is_threaded != AP_MPMQ_NOT_SUPPORTED);
+    }
     if (status != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, status, main,
                      "FPMP0005: this process cannot keep connections and will answer 500");

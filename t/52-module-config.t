@@ -81,6 +81,7 @@ FpmPoolHandlerAlias application/x-httpd-php php-script
 FpmPoolBuffer 256K file=2048M
 FpmPoolSendfile on /srv/files
 FpmPoolErrorOverride 404 500
+FpmPoolResolveRoot off
 <VirtualHost 127.0.0.1:1>
     FpmPool b.c-d_e
     <Directory "/">
@@ -93,6 +94,7 @@ FpmPoolErrorOverride 404 500
         FpmPoolBuffer off
         FpmPoolSendfile off
         FpmPoolErrorOverride on
+        FpmPoolResolveRoot on
     </Location>
     <If "true">
         FpmPool a
@@ -149,5 +151,6 @@ refused("FpmPoolSendfile files\n", 11, qr/"files" is neither on nor off nor a di
 refused("FpmPoolSendfile /srv off\n", 11, qr/off does not go with directories/, '... off and a directory');
 refused("FpmPoolSendfile off /srv\n", 11, qr/off does not go with directories/, '... the other way round');
 refused("FpmPoolErrorOverride 200\n", 11, qr/"200" is neither on nor off nor a status from 400 to 599/, 'FpmPoolErrorOverride');
+refused("FpmPoolResolveRoot yes\n", 11, qr/FpmPoolResolveRoot: "yes" is not auto, on or off/, 'FpmPoolResolveRoot');
 refused("FpmPoolErrorOverride 404 off\n", 11, qr/off does not go with statuses/, '... off and a status');
 done_testing();

@@ -24,7 +24,6 @@ our %elsewhere = (
     D6  => 'active health checks are chapter 6 of the plan; until then a healthy socket cannot be taken out by one',
     D21 => 'busy counters belong to balancing between servers: chapter 6',
     D25 => 'limits for a pool over all children (FpmPoolLimit) are chapter 6',
-    D27 => 'a link that a deploy moves is resolved by FpmPoolResolveRoot, which is not there yet',
     D29 => 'a pause of httpd itself after a graceful restart, with and without any module',
 );
 our $count = 29;
