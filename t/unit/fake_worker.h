@@ -1,8 +1,8 @@
 /* fake_worker.h - a worker without PHP that keeps dispatch.md's protocol, and breaks at will.
  *
  * It answers every request with its pid as the body; SCRIPT_NAME says how: /pid, /wait (until
- * fake->release), /die-running, /die-sending, /die-done, /speak (on stderr). The shared
- * struct `fake` makes it stop or die when it is CLAIMED.
+ * fake->release), /die-running, /die-sending, /die-done, /speak (on stderr), /trace...
+ * (fake_trace). The shared struct `fake` makes it stop or die when it is CLAIMED.
  */
 #ifndef FAKE_WORKER_H
 #define FAKE_WORKER_H
@@ -33,6 +33,7 @@ typedef struct fake_control {
     atomic_int die_at_start;
     atomic_int requests_seen; /* by all workers, at RUNNING */
     atomic_int max_requests;  /* 0: none */
+    atomic_int traces_asked;
     atomic_int stopped_pid;
     /* of the first requests, in the order of requests_seen */
     char names[FAKE_SEEN_MAX];             /* SCRIPT_NAME's second character */
@@ -133,6 +134,44 @@ static void fake_note(const fake_worker *self, const fpd_head *head)
     }
 }
 
+/* A script that is slow until fake->release, and what the tracer makes of the question: /trace
+ * answers with texts that have no end, /trace-late that it was over, /trace-cut with three bytes,
+ * /trace-early before it is asked, /trace-mute never, /trace-gone is not there. */
+static void fake_trace(fake_worker *self, const fpd_head *head)
+{
+    static fpd_message_buffer buffer;
+    fpd_message_traced answer = {.outcome = FPD_TRACE_WRITTEN};
+    int tracer = self->setup->tracer;
+    fpd_message message = {.type = 0};
+
+    atomic_store(&self->slot->stage, FPD_STAGE_RUNNING);
+    memset(&answer.view, 'x', sizeof(answer.view));
+    if (fpd_head_equals(&head->script_name, "/trace-early")) {
+        (void)fpd_channel_send(tracer, FPD_MESSAGE_TRACED, &answer, sizeof(answer), NULL, 0, NULL,
+                               0, 0);
+    } else if (fpd_head_equals(&head->script_name, "/trace-gone")) {
+        close(tracer);
+    } else if (fpd_channel_receive(tracer, &message, &buffer, 0) != APR_SUCCESS ||
+               message.type != FPD_MESSAGE_TRACE || message.fd_count != 1) {
+        _exit(98);
+    } else if (atomic_fetch_add(&fake->traces_asked, 1) > 0) {
+        _exit(97);
+    } else if (fpd_head_equals(&head->script_name, "/trace-cut")) {
+        (void)!write(tracer, "abc", 3);
+    } else if (!fpd_head_equals(&head->script_name, "/trace-mute")) {
+        if (fpd_head_equals(&head->script_name, "/trace-late")) {
+            answer.outcome = FPD_TRACE_TOO_LATE;
+        }
+        (void)!write(message.fds[0], "entry", 5);
+        (void)fpd_channel_send(tracer, FPD_MESSAGE_TRACED, &answer, sizeof(answer), NULL, 0, NULL,
+                               0, 0);
+    }
+    while (!atomic_load(&fake->release)) {
+        usleep(1000);
+    }
+    atomic_store(&self->slot->stage, FPD_STAGE_IDLE);
+}
+
 /* RUNNING; the connection is in self->lane. Serves what is there; keeps it as lane or returns it.
  */
 static void fake_serve(fake_worker *self)
@@ -155,6 +194,9 @@ static void fake_serve(fake_worker *self)
         }
         while (fpd_head_equals(&head.script_name, "/wait") && !atomic_load(&fake->release)) {
             usleep(1000);
+        }
+        if (head.script_name.length > 5 && memcmp(head.script_name.bytes, "/trace", 6) == 0) {
+            fake_trace(self, &head);
         }
         if (fpd_head_equals(&head.script_name, "/speak") && self->setup->output >= 0) {
             (void)!write(self->setup->output, "first line\n\nsec", 15);
@@ -289,7 +331,8 @@ static void fake_run(const fpd_worker_setup *setup)
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     for (int fd = 3; fd < 256; fd++) { /* among them the other workers' channels */
-        if (fd != setup->channel && fd != setup->log && fd != setup->output) {
+        if (fd != setup->channel && fd != setup->log && fd != setup->output &&
+            fd != setup->tracer) {
             close(fd);
         }
     }

@@ -30,6 +30,7 @@ typedef struct bench {
     int listener;
     int master;        /* our end of the channel */
     int log;           /* our end of the log */
+    int slow_log;
     pid_t pid;         /* of the pool process, 0: not running */
     rlim_t file_limit; /* of the pool process, 0: the test's */
     uid_t uid;         /* likewise, below root */
@@ -44,6 +45,7 @@ static bench *bench_create(int max_children)
     int fd;
 
     memset(&self, 0, sizeof(self));
+    self.slow_log = -1;
     ck_assert_int_eq(apr_initialize(), APR_SUCCESS);
     ck_assert_int_eq(apr_pool_create(&self.memory, NULL), APR_SUCCESS);
     fake = mmap(NULL, sizeof(*fake), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -75,7 +77,7 @@ static void bench_start(bench *self)
     fpd_pool_setup setup = {.plan = self->plan,
                             .board = self->board,
                             .access_log = -1,
-                            .slow_log = -1,
+                            .slow_log = self->slow_log,
                             .refusal = self->refusal,
                             .run_worker = fake_run};
     int channel[2];
