@@ -198,10 +198,11 @@ static void check(void *context)
     for (uint32_t i = 0; i < pool->slot_count; i++) {
         fpd_child *child = fpd_spawn_child(pool, i);
         int64_t since = child->pid != 0 ? pending_since(child) : 0;
-        int64_t due = since + timeout_of(pool);
-        if (since <= 0 || child->is_trace_awaited) {
-            continue;
+        int64_t due;
+        if (since <= 0 || since > now || child->is_trace_awaited) {
+            continue; /* a time to come: a tenant's own doing */
         }
+        due = since + timeout_of(pool);
         if (due > now) {
             next = due < next ? due : next;
         } else if (is_script_running(child)) {
