@@ -28,8 +28,8 @@ typedef struct bench {
     char directory[64];
     struct sockaddr_un address;
     int listener;
-    int master;        /* our end of the channel */
-    int log;           /* our end of the log */
+    int master; /* our end of the channel */
+    int log;    /* our end of the log */
     int slow_log;
     pid_t pid;         /* of the pool process, 0: not running */
     rlim_t file_limit; /* of the pool process, 0: the test's */
