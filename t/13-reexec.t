@@ -173,6 +173,18 @@ subtest 'a program that cannot read the state: the old one applies the configura
     like(php_request($daemon, "$root/all.php")->{body}, qr/X=new$/, 'with the new configuration');
 };
 
+subtest 'an interpreter host that is older than the program' => sub {
+    allow_log(qr/this interpreter host is older than fpmpoold/);
+    my $program = install('host');
+    my $daemon  = start_daemon(binary => $program, conf => { www => {} });
+    write_file("$program-x", read_file($program) =~ s/is_root_allowed/is_root_allowEd/gr, 0755);
+    rename "$program-x", $program;
+    my $log = reload($daemon);
+    like($log, qr/reloading: execvp/, 'its state and its plans are understood');
+    like($log, qr/WARNING: \[pool www\] this interpreter host is older than fpmpoold: it does not know 'is_root_allowEd' and serves without it; install both of one version$/m, 'the host says what it does not know');
+    is(asks($daemon), 200, '... and serves');
+};
+
 # A test that waits until we let it go on: the configuration includes a fifo.
 sub held_reload {
     my ($daemon, $meanwhile) = @_;

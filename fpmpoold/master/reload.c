@@ -21,7 +21,6 @@
 #include "master/state.h"
 
 #define WORDS_MAX 4096 /* bytes of what the child printed that are told */
-#define SERVES_ON "the old configuration serves on"
 
 /* ---- the tester --------------------------------------------------------------------------- */
 
@@ -162,25 +161,26 @@ static void say_failure(const fpd_reload *reload, const fpd_reexec *self, int wa
                         const fpd_verdict *verdict, int has_verdict)
 {
     if (reload->is_late) {
-        fpd_log(
-            FPD_LOG_ERROR,
-            "reload: %s did not test the configuration within %d seconds and was killed, " SERVES_ON
-            " (run it with -t and see what it waits for: an include, the user database)",
-            self->program, FPD_RELOAD_PATIENCE);
+        fpd_log(FPD_LOG_ERROR,
+                "reload: %s did not test the configuration within %d seconds and was killed, the "
+                "old configuration serves on (run it with -t and see what it waits for: an "
+                "include, the user database)",
+                self->program, FPD_RELOAD_PATIENCE);
     } else if (verdict->exec_error != 0) {
-        fpd_log_errno(FPD_LOG_ERROR, verdict->exec_error,
-                      "reload: cannot run %s, " SERVES_ON " (install fpmpoold there again)",
-                      self->program);
+        fpd_log_errno(
+            FPD_LOG_ERROR, verdict->exec_error,
+            "reload: cannot run %s, the old configuration serves on (install fpmpoold there again)",
+            self->program);
     } else if (WIFSIGNALED(wait_status)) {
-        fpd_log(
-            FPD_LOG_ERROR,
-            "reload: %s ended on signal %d (SIG%s) while it tested the configuration, " SERVES_ON
-            " (run it with -t)",
-            self->program, WTERMSIG(wait_status), sigabbrev_np(WTERMSIG(wait_status)));
+        fpd_log(FPD_LOG_ERROR,
+                "reload: %s ended on signal %d (SIG%s) while it tested the configuration, the old "
+                "configuration serves on (run it with -t)",
+                self->program, WTERMSIG(wait_status), sigabbrev_np(WTERMSIG(wait_status)));
     } else if (!has_verdict) {
         fpd_log(FPD_LOG_ERROR,
-                "reload: %s ended with code %d and gave no verdict on the configuration, " SERVES_ON
-                " (is it an fpmpoold that can reload? run it with -t, install it again)",
+                "reload: %s ended with code %d and gave no verdict on the configuration, the old "
+                "configuration serves on (is it an fpmpoold that can reload? run it with -t, "
+                "install it again)",
                 self->program, WEXITSTATUS(wait_status));
     } else {
         fpd_log(FPD_LOG_ERROR,
