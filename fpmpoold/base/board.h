@@ -42,7 +42,7 @@ typedef enum fpd_slot_stage {
     FPD_STAGE_READING_HEADERS,
     FPD_STAGE_INFO, /* "Getting request information" */
     FPD_STAGE_RUNNING,
-    FPD_STAGE_ENDING,
+    FPD_STAGE_ENDING, /* was told to end (request_terminate_timeout), and does */
     FPD_STAGE_FINISHING
 } fpd_slot_stage;
 

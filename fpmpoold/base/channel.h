@@ -7,6 +7,7 @@
 #ifndef FPD_CHANNEL_H
 #define FPD_CHANNEL_H
 
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +17,10 @@
 
 #define FPD_CHANNEL_FDS      8
 #define FPD_CHANNEL_BODY_MAX 66560 /* one whole FastCGI record and room for a struct */
+
+/* Pool process -> worker, with sigqueue: end the request whose request_started (board.h) is the
+ * signal's value. A worker that runs a request reads no messages. */
+#define FPD_CHANNEL_END_SIGNAL (SIGRTMIN + 5)
 
 typedef enum fpd_message_type {
     /* master -> pool process */

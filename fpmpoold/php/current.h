@@ -11,11 +11,16 @@ fpd_sapi_request *fpd_current_request(void);
 const fpd_board *fpd_current_board(void);
 const fpd_plan_pool *fpd_current_plan(void);
 
-/* Was the response ended? Then later output goes nowhere. */
+/* Was the response ended, or is it about to be? Then later output goes nowhere. Only in a request.
+ */
 int fpd_current_is_finished(void);
 
 /* Ends the response, once; tells PHP when the client is gone (may leave by bailout). */
 void fpd_current_finish(void);
+
+/* The request has run for too long (terminate.h): logs it and answers for it, once. Returns 0 when
+ * that is not to be done now: it was, or what runs has no limit. */
+int fpd_current_time_out(void);
 
 /* A message for the error log, and for the STDERR stream when fastcgi.logging is on. */
 void fpd_current_log(fpd_log_level level, const char *format, ...)

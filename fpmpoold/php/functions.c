@@ -13,6 +13,7 @@
 #include "ext/standard/info.h"
 #include "php/apache.h"
 #include "php/current.h"
+#include "php/terminate.h"
 #include "php_main.h"
 #include "php_output.h"
 
@@ -225,6 +226,7 @@ static const zend_function_entry functions[] = {
 static PHP_MINIT_FUNCTION(fpmpool)
 {
     (void)type;
+    fpd_terminate_install();
     REGISTER_INI_ENTRIES();
     return SUCCESS;
 }

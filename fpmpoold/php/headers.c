@@ -114,7 +114,7 @@ static void keep_copy(fpd_sapi_request *request, const smart_str *block)
 {
     size_t length = ZSTR_LEN(block->s);
 
-    if (request->headers_kept != NULL) {
+    if (request->headers_kept != NULL && !request->is_timed_out) {
         length = length < FPD_SAPI_HEADERS_KEPT ? length : FPD_SAPI_HEADERS_KEPT;
         memcpy(request->headers_kept, ZSTR_VAL(block->s), length);
         request->headers_kept_length = length;

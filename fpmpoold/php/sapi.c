@@ -19,6 +19,7 @@
 #include "php/ini.h"
 #include "php/module.h"
 #include "php/script.h"
+#include "php/terminate.h"
 #include "php/time_limit.h"
 #include "php_main.h"
 #include "php_output.h"
@@ -34,6 +35,7 @@ static struct {
     const fpd_board *board;
     const fpd_plan_pool *plan;
     int is_finished;  /* the response was ended */
+    int is_returned;  /* the script has */
     int is_started;   /* php_request_startup succeeded */
     int has_messages; /* something was written to the STDERR stream */
     int body_file;    /* of REQUEST_BODY_FILE, or BODY_... */
@@ -56,7 +58,7 @@ const fpd_plan_pool *fpd_current_plan(void)
 
 int fpd_current_is_finished(void)
 {
-    return current.is_finished;
+    return current.is_finished || current.request->is_timed_out;
 }
 
 /* ---- callbacks of PHP -------------------------------------------------------------------- */
@@ -98,6 +100,40 @@ void fpd_current_finish(void)
     }
 }
 
+/* Without track_finished there is no limit for what follows the response or the script. */
+static int has_limit(void)
+{
+    return current.plan->request_terminate_track_finished ||
+           !(current.request->is_finished_early || current.is_returned);
+}
+
+int fpd_current_time_out(void)
+{
+    fpd_sapi_request *request = current.request;
+    int limit = current.plan->request_terminate_timeout;
+    int is_dropped;
+
+    if (request == NULL || request->is_timed_out || !has_limit()) {
+        return 0;
+    }
+    request->is_timed_out = 1;
+    is_dropped = !current.is_finished && request->io->drop_response(request->io_context);
+    fpd_current_log(FPD_LOG_ERROR,
+                    "fpmpool: pool %s: child %d ran into request_terminate_timeout (%d s) while it "
+                    "ran %s",
+                    current.plan->name, (int)getpid(), limit,
+                    request->script != NULL ? request->script : "");
+    /* fatal for error_get_last(), but without the bailout that leaves destructors out */
+    zend_error_at(E_ERROR | E_DONT_BAIL, zend_get_executed_filename_ex(),
+                  zend_get_executed_lineno(),
+                  "Execution timed out: request_terminate_timeout is %d second%s", limit,
+                  limit == 1 ? "" : "s");
+    current.is_finished = 1;
+    request->io->time_out(request->io_context, is_dropped);
+    fpd_terminate_watch(0, -1); /* its clean-up is not to be disturbed */
+    return 1;
+}
+
 size_t fpd_module_write(const char *text, size_t length)
 {
     if (current.request == NULL) {
@@ -105,7 +141,7 @@ size_t fpd_module_write(const char *text, size_t length)
         return written < 0 ? 0 : (size_t)written;
     }
     /* What comes after fastcgi_finish_request goes nowhere, and the script runs on. */
-    if (!current.is_finished &&
+    if (!fpd_current_is_finished() &&
         !current.request->io->write_output(current.request->io_context, text, length)) {
         php_handle_aborted_connection();
     }
@@ -115,7 +151,7 @@ size_t fpd_module_write(const char *text, size_t length)
 void fpd_module_flush(void *context)
 {
     (void)context;
-    if (current.request != NULL && !current.is_finished &&
+    if (current.request != NULL && !fpd_current_is_finished() &&
         !current.request->io->flush(current.request->io_context)) {
         php_handle_aborted_connection();
     }
@@ -233,7 +269,9 @@ int fpd_module_activate(void)
 int fpd_module_deactivate(void)
 {
     if (current.request != NULL && current.is_started) {
-        current.request->status = SG(sapi_headers).http_response_code;
+        if (current.request->status == 0) { /* else time_out has set it */
+            current.request->status = SG(sapi_headers).http_response_code;
+        }
         current.request->memory_peak = zend_memory_peak_usage(1);
         fpd_current_finish();
     }
@@ -253,7 +291,17 @@ apr_status_t fpd_sapi_start_worker(const fpd_board *board, const fpd_plan_pool *
     SIGG(reset) = 0;
     SIGG(check) = 0;
     error = fpd_time_limit_start();
-    return error;
+    return error != 0 ? error : fpd_terminate_start();
+}
+
+void fpd_sapi_watch(int64_t started, int connection)
+{
+    fpd_terminate_watch(started, connection);
+}
+
+const volatile sig_atomic_t *fpd_sapi_end_flag(void)
+{
+    return fpd_terminate_flag();
 }
 
 static int probe(void *context, fpd_script_question question, const char *path)
@@ -384,7 +432,7 @@ static void mark_failure(void)
 {
     const char *line = fpd_functions_settings_now()->error_header;
 
-    if (EG(exit_status) == 255 && line != NULL && *line != '\0') {
+    if (EG(exit_status) == 255 && !current.request->is_timed_out && line != NULL && *line != '\0') {
         sapi_header_line header = {.line = line, .line_len = strlen(line)};
         sapi_header_op(SAPI_HEADER_REPLACE, &header);
     }
@@ -398,14 +446,20 @@ static void run_script(fpd_sapi_request *request)
     }
     zend_try
     {
-        execute(request);
+        if (!*fpd_terminate_flag()) { /* else its body took all the time */
+            execute(request);
+        }
     }
     zend_end_try();
+    if (*fpd_terminate_flag()) { /* and it did not get to the virtual machine */
+        (void)fpd_current_time_out();
+    }
     zend_try
     {
         mark_failure();
     }
     zend_end_try();
+    current.is_returned = 1;
 }
 
 /* The parts outside of PHP's own guards. */
@@ -443,6 +497,7 @@ int fpd_sapi_run(fpd_sapi_request *request)
 {
     current.request = request;
     current.is_finished = 0;
+    current.is_returned = 0;
     current.is_started = 0;
     current.has_messages = 0;
     current.body_file = BODY_NOT_OPENED;

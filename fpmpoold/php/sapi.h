@@ -6,6 +6,8 @@
 #ifndef FPD_SAPI_H
 #define FPD_SAPI_H
 
+#include <signal.h>
+
 #include "apr_pools.h"
 #include "base/board.h"
 #include "base/log.h"
@@ -23,6 +25,11 @@ typedef struct fpd_sapi_io {
     size_t (*read_body)(void *context, char *buffer, size_t size);
     /* The response is complete: ends it and sends it. Once per request. Returns as above. */
     int (*finish)(void *context);
+    /* request_terminate_timeout, in two steps. Drops what has not been sent yet; returns 1 if that
+     * is all there was of the response. */
+    int (*drop_response)(void *context);
+    /* Ends it: with 504 when nothing was sent, else cut off. The connection goes. */
+    void (*time_out)(void *context, int is_dropped);
     /* Bytes for the STDERR stream. */
     void (*write_error)(void *context, const char *text, size_t length);
     /* A line for the worker's own error output, without line end. */
@@ -56,6 +63,7 @@ typedef struct fpd_sapi_request {
     /* fpd_sapi_run fills */
     int status;
     int is_finished_early; /* fastcgi_finish_request was called */
+    int is_timed_out;      /* request_terminate_timeout ended it */
     size_t headers_kept_length;
     struct fpd_apache *apache; /* what the script told httpd, NULL: nothing */
     uint64_t memory_peak;
@@ -65,6 +73,11 @@ typedef struct fpd_sapi_request {
 /* In a new worker, after its signals are default: signal handling, timer, pool. board and plan stay
  * the caller's and must live as long as the process. */
 apr_status_t fpd_sapi_start_worker(const fpd_board *board, const fpd_plan_pool *plan);
+
+/* From here on the pool process may tell the request to end that began at `started` (monotonic
+ * microseconds); connection is its descriptor. The flag is set when it has. */
+void fpd_sapi_watch(int64_t started, int connection);
+const volatile sig_atomic_t *fpd_sapi_end_flag(void);
 
 /* Path rules and request facts; runs no PHP code. */
 void fpd_sapi_prepare(fpd_sapi_request *request);

@@ -26,7 +26,7 @@ typedef struct fpd_child {
     uint64_t claimed_word; /* of an ASSIGN not known to be taken up; 0: none */
     int64_t assigned_at;
     fpd_connection_id assigned;
-    int64_t ended_at;      /* limits.h: when it got TERM; 0: never */
+    int64_t ended_at;      /* limits.h: when a request was over its limit; 0: never */
     int64_t ended_request; /* and request_started of the request that was meant */
     int tracer;            /* slow_requests.h: channel to the worker's tracer, -1: none */
     fpd_loop_id tracer_watch;

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "worker/status_format.h"
+#include "worker/timeout.h"
 
 #define WRITE_TIMEOUT ((int64_t)300 * 1000000) /* without a byte taken by the client */
 #define READ_TIMEOUT  ((int64_t)60 * 1000000)  /* when request_head_timeout is not set */
@@ -77,6 +78,7 @@ static void begin_slot(fpd_exchange *exchange)
     atomic_store_explicit(&slot->keep, 0, memory_order_relaxed);
     atomic_store_explicit(&slot->peer, 0, memory_order_relaxed);
     atomic_store_explicit(&slot->stage, FPD_STAGE_READING_HEADERS, memory_order_relaxed);
+    fpd_sapi_watch(exchange->started, exchange->request.fd);
     atomic_store_explicit(&slot->request_started, exchange->started, memory_order_relaxed);
 }
 
@@ -176,7 +178,7 @@ static fpd_return_kind settle(fpd_exchange *exchange)
 }
 
 /* The end of the response. If the script goes on after it, the connection goes at once. */
-static int finish(void *context)
+int fpd_exchange_finish(void *context)
 {
     fpd_exchange *exchange = context;
     int is_sent = end_response(exchange, WIRE_REQUEST_COMPLETE);
@@ -187,6 +189,7 @@ static int finish(void *context)
         if (kind != FPD_RETURN_KEEP || fpd_request_leftover(&exchange->request, &bytes) <
                                            FPD_CHANNEL_BODY_MAX - sizeof(fpd_message_return)) {
             exchange->is_released = 1;
+            fpd_sapi_watch(exchange->started, -1);
             exchange->release(exchange->context, kind);
         }
     }
@@ -229,7 +232,9 @@ static const fpd_sapi_io callbacks = {
     .write_output = write_output,
     .flush = flush,
     .read_body = read_body,
-    .finish = finish,
+    .finish = fpd_exchange_finish,
+    .drop_response = fpd_timeout_drop,
+    .time_out = fpd_timeout_end,
     .write_error = write_error,
     .write_log = write_log,
     .set_stage = set_stage_and_user,
@@ -581,6 +586,8 @@ void fpd_exchange_create(fpd_exchange *exchange, const fpd_worker_setup *setup,
     fpd_request_create(&exchange->request, seconds > 0 ? (int64_t)seconds * 1000000 : READ_TIMEOUT,
                        setup->board->slot_count, reply, exchange, setup->pool);
     fpd_response_create(&exchange->response, WRITE_TIMEOUT, move_to_sending, exchange, setup->pool);
+    exchange->request.end_flag = fpd_sapi_end_flag();
+    exchange->response.end_flag = fpd_sapi_end_flag();
     if (setup->access_log >= 0) {
         exchange->log = fpd_access_log_create(setup->plan, setup->pool);
         if (fpd_access_log_wants_headers(exchange->log)) {

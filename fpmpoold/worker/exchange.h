@@ -57,4 +57,8 @@ void fpd_exchange_create(fpd_exchange *exchange, const fpd_worker_setup *setup,
  * has gone already. is_lane: for the statistics. */
 fpd_return_kind fpd_exchange_run(fpd_exchange *exchange, int is_lane);
 
+/* For timeout.c: ends the response as it stands, and lets the connection go if
+ * exchange->sapi.is_finished_early. Returns 0 when the client is gone. */
+int fpd_exchange_finish(void *context);
+
 #endif

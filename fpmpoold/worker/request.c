@@ -97,7 +97,7 @@ static fill_result fill(fpd_request *request, int64_t deadline)
             request->has_replied = 0;
             request->reply(request->reply_context, NULL, 0, 1);
         }
-        left = deadline - fpd_monotonic_now();
+        left = request->end_flag != NULL && *request->end_flag ? 0 : deadline - fpd_monotonic_now();
         if (left <= 0) {
             request->is_broken = 1;
             return FILL_LATE;

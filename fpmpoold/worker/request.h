@@ -6,6 +6,8 @@
 #ifndef FPD_REQUEST_H
 #define FPD_REQUEST_H
 
+#include <signal.h>
+
 #include "apr_pools.h"
 #include "php/params.h"
 #include "wire/wire.h"
@@ -57,7 +59,8 @@ typedef struct fpd_request {
     int is_aborted; /* ABORT_REQUEST, or end of file inside the body */
     wire_error error;
     /* limits and answers */
-    int64_t timeout; /* microseconds without a byte */
+    int64_t timeout;                       /* microseconds without a byte */
+    const volatile sig_atomic_t *end_flag; /* set: as if the time had passed; NULL: none */
     uint32_t max_connections;
     fpd_request_reply_fn *reply;
     void *reply_context;

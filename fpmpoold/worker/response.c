@@ -57,6 +57,9 @@ static int wait_writable(fpd_response *response)
     int result;
 
     do {
+        if (response->end_flag != NULL && *response->end_flag) {
+            return 0;
+        }
         result = poll(&wait, 1, (int)(response->timeout / 1000));
     } while (result < 0 && errno == EINTR);
     return result > 0 && (wait.revents & (POLLERR | POLLNVAL)) == 0;
@@ -236,6 +239,17 @@ int fpd_response_add_records(fpd_response *response, const uint8_t *records, siz
     }
     memcpy(response->buffer + response->used, records, length);
     response->used += length;
+    return 1;
+}
+
+int fpd_response_drop(fpd_response *response)
+{
+    if (response->has_begun || response->is_broken) {
+        return 0;
+    }
+    response->used = 0;
+    response->open_type = 0;
+    response->body_sent = 0;
     return 1;
 }
 

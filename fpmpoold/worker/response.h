@@ -6,6 +6,7 @@
 #ifndef FPD_RESPONSE_H
 #define FPD_RESPONSE_H
 
+#include <signal.h>
 #include <stdint.h>
 
 #include "apr_pools.h"
@@ -30,6 +31,7 @@ typedef struct fpd_response {
     int64_t timeout;    /* microseconds without a byte taken */
     fpd_response_begin_fn *on_begin;
     void *context;
+    const volatile sig_atomic_t *end_flag; /* set: give up waiting; NULL: none */
 } fpd_response;
 
 /* Memory from pool; on_begin may be NULL. */
@@ -45,6 +47,10 @@ int fpd_response_write(fpd_response *response, int type, const char *data, size_
 
 /* Adds whole records between ours. */
 int fpd_response_add_records(fpd_response *response, const uint8_t *records, size_t length);
+
+/* Drops what is buffered. Returns 1 when nothing of the response was sent before and it can begin
+ * anew, 0 when some of it is out. */
+int fpd_response_drop(fpd_response *response);
 
 /* Sends the acknowledgement (an empty STDERR record) at once. It does not begin the response: if
  * this process dies before that, another may still answer on the connection. */

@@ -328,6 +328,7 @@ static void fake_run(const fpd_worker_setup *setup)
 
     signal(SIGTERM, SIG_DFL); /* check has a handler of its own, which would end the test */
     signal(SIGQUIT, SIG_DFL);
+    signal(FPD_CHANNEL_END_SIGNAL, SIG_IGN); /* never comes back by itself */
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     for (int fd = 3; fd < 256; fd++) { /* among them the other workers' channels */
