@@ -104,6 +104,8 @@ typedef struct fpd_board {
     _Atomic uint32_t max_active;           /* P */
     _Atomic uint32_t slow_requests;        /* P */
     _Atomic uint32_t connections;          /* P: open connections */
+    _Atomic uint32_t debt;                 /* PW: workers that shall end instead of becoming idle;
+                                              each takes 1 off when it does */
     _Atomic uint64_t retired_requests;     /* P: requests begun by workers that are gone */
     _Atomic uint64_t retired_lane_hits;    /* P */
     fpd_slot slots[] __attribute__((aligned(128)));

@@ -32,10 +32,15 @@ typedef enum fpd_message_type {
     FPD_MESSAGE_REOPEN,    /* new log files; fds: access log, slow log as in fpd_message_reopen */
     FPD_MESSAGE_LEAVE,     /* body none: answer to IDLE, the pool process may exit */
     FPD_MESSAGE_RECEIVE,   /* one fd: what another process of this pool hands over comes there */
+    FPD_MESSAGE_GRANT,     /* body fpd_message_count: so many workers more may be forked */
+    FPD_MESSAGE_RECLAIM,   /* no body: retire a worker soon and give its permit back */
     /* pool process -> master */
     FPD_MESSAGE_READY = 32, /* listener is polled, first workers are forked */
     FPD_MESSAGE_FAILED,     /* body: reason text; the process exits after it */
     FPD_MESSAGE_IDLE,       /* ondemand pool without work: would exit (lifecycle.md 3) */
+    FPD_MESSAGE_WANT,       /* process.max; body fpd_message_want, replaces the one before */
+    FPD_MESSAGE_GIVE_BACK,  /* body fpd_message_count: so many workers are gone, or were not made */
+    FPD_MESSAGE_CRASHED,    /* no body: a worker died of SIGSEGV or SIGBUS */
     /* pool process -> worker */
     FPD_MESSAGE_ASSIGN = 64, /* body fpd_message_assign + leftover bytes; one fd */
     FPD_MESSAGE_RETIRE,      /* the slot was CLAIMED for this: exit 0 now */
@@ -141,6 +146,15 @@ typedef struct fpd_message_traced {
     uint32_t padding;
     fpd_slot_view view; /* the request as it was when it was traced */
 } fpd_message_traced;
+
+typedef struct fpd_message_want {
+    uint32_t count;     /* workers more than were granted */
+    uint32_t is_urgent; /* requests wait for them */
+} fpd_message_want;
+
+typedef struct fpd_message_count {
+    uint32_t count;
+} fpd_message_count;
 
 /* What arrived. body points into the caller's buffer. Descriptors belong to the receiver, who
  * closes them, wanted or not. */

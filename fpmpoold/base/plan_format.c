@@ -101,6 +101,7 @@ static const field fields[] = {
     RANGE(log_level, 0, 5),
     NUMBER(process_control_timeout),
     NUMBER(log_limit),
+    BOOLEAN(has_process_max),
     PAIRS(env),
     PAIRS(php_values),
     STRINGS(defines),

@@ -91,6 +91,7 @@ typedef struct fpd_plan_pool {
     int32_t process_control_timeout;
     int32_t master_pid;
     int32_t log_limit;
+    int32_t has_process_max; /* process.max is set: workers need permits */
     /* lists; never NULL after fpd_plan_pool_create */
     apr_array_header_t *env;            /* fpd_plan_pair; "$NAME" values resolved */
     apr_array_header_t *php_values;     /* fpd_plan_pair */

@@ -392,6 +392,7 @@ static void complete_plan(fpd_parse *parse, fpd_plan_pool *plan)
     plan->log_level = fpd_conf_log_level(global);
     plan->log_limit = global->log_limit;
     plan->process_control_timeout = global->process_control_timeout;
+    plan->has_process_max = global->process_max > 0;
     if (parse->options->defines != NULL) {
         plan->defines = apr_array_copy(parse->pool, parse->options->defines);
     }

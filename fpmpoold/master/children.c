@@ -319,6 +319,14 @@ void fpd_children_tell(fpd_child *child, fpd_message_type message)
     }
 }
 
+int fpd_children_tell_count(fpd_child *child, fpd_message_type message, uint32_t count)
+{
+    fpd_message_count body = {count};
+
+    return fpd_channel_send(child->channel, message, &body, sizeof(body), NULL, 0, NULL, 0,
+                            MSG_DONTWAIT) == APR_SUCCESS;
+}
+
 void fpd_children_stop(fpd_child *child)
 {
     child->state = FPD_CHILD_STOPPING;

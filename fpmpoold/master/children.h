@@ -13,6 +13,7 @@
 #include "base/loop.h"
 #include "base/plan_format.h"
 #include "master/logs.h"
+#include "master/permits.h"
 #include "master/state.h"
 
 typedef enum fpd_child_state { /* numbers that state.h carries to other versions */
@@ -41,6 +42,7 @@ struct fpd_child {
     int output_fd;
     fpd_loop_id channel_id, log_id, output_id;
     fpd_logs_source source;
+    fpd_permit_holder permit; /* pools_permits.c's */
     fpd_child_message_fn *on_message;
 };
 
@@ -66,6 +68,8 @@ void fpd_children_take_messages(fpd_child *child);
 /* Sends without blocking; a child that does not read its channel is told by signal: STOP is
  * SIGTERM. */
 void fpd_children_tell(fpd_child *child, fpd_message_type message);
+/* The same with a number. Returns 0 when the child does not read its channel. */
+int fpd_children_tell_count(fpd_child *child, fpd_message_type message, uint32_t count);
 /* Ends, step by step. STOP now, KILL after 5 s; or DRAIN, and STOP after `patience` seconds (0: at
  * once). successor: the process of the same pool that takes queue and kept connections over, by a
  * socket pair of which nothing stays here (pool/handover.h); NULL: none. */

@@ -161,7 +161,8 @@ int fpd_daemon_has_children(void)
     return result == 0;
 }
 
-unsigned fpd_daemon_kill_orphans(void)
+/* signal_number 0: only counts. */
+static unsigned signal_children(int signal_number)
 {
     char path[64];
     unsigned count = 0;
@@ -174,10 +175,20 @@ unsigned fpd_daemon_kill_orphans(void)
         return 0;
     }
     while (fscanf(children, "%ld", &pid) == 1) {
-        if (pid > 1 && kill((pid_t)pid, SIGKILL) == 0) {
+        if (pid > 1 && kill((pid_t)pid, signal_number) == 0) {
             count++;
         }
     }
     fclose(children);
     return count;
+}
+
+unsigned fpd_daemon_kill_orphans(void)
+{
+    return signal_children(SIGKILL);
+}
+
+unsigned fpd_daemon_count_children(void)
+{
+    return signal_children(0);
 }

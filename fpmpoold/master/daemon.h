@@ -30,5 +30,7 @@ int fpd_daemon_has_children(void);
 /* Kills what is left of our descendants: workers whose pool process was killed (the master is child
  * subreaper). Returns how many there were. */
 unsigned fpd_daemon_kill_orphans(void);
+/* How many children there are. */
+unsigned fpd_daemon_count_children(void);
 
 #endif

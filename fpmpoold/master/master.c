@@ -81,6 +81,8 @@ void fpd_master_reap(fpd_master *self)
             fpd_master_end_reload(self, wait_status);
         } else if (!fpd_pools_reap(self->pools, pid, wait_status)) {
             fpd_log(FPD_LOG_DEBUG, "orphan %d of an earlier pool process ended", (int)pid);
+            fpd_pools_count_orphans(self->pools,
+                                    fpd_daemon_count_children() - (self->reload.pid != 0));
         }
     }
     check_end(self);
@@ -220,7 +222,11 @@ apr_status_t fpd_master_set_up(fpd_master *self)
     self->orphan_timer = fpd_loop_timer_create(self->loop, check_end, self);
     self->reload_timer = fpd_loop_timer_create(self->loop, fpd_master_give_up_reload, self);
     self->pools = fpd_pools_create(self->loop, fpd_hosts_directories(self->pool),
-                                   fpd_master_check_start, self, self->pool);
+                                   fpd_master_check_start, fpd_master_take_crash, self, self->pool);
+    fpd_pools_set_process_max(self->pools, self->conf->global.process_max);
+    self->emergency = fpd_emergency_create(self->pool);
+    fpd_emergency_set(self->emergency, self->conf->global.emergency_restart_threshold,
+                      self->conf->global.emergency_restart_interval);
     return APR_SUCCESS;
 }
 

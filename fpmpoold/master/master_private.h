@@ -6,6 +6,7 @@
 #define FPD_MASTER_PRIVATE_H
 
 #include "base/loop.h"
+#include "master/emergency.h"
 #include "master/logs.h"
 #include "master/master.h"
 #include "master/pools.h"
@@ -29,8 +30,10 @@ typedef struct fpd_master {
     fpd_logs logs;
     fpd_reload reload;
     fpd_loop_timer *reload_timer; /* a test that takes too long */
-    int replace_all;              /* the reload in progress is for every pool */
-    int reload_again;             /* another signal came meanwhile */
+    fpd_emergency *emergency;
+    int replace_all;  /* the reload in progress is for every pool */
+    int is_emergency; /* it is for those whose workers crashed */
+    int reload_again; /* another signal came meanwhile */
     fpd_master_state state;
     int is_background;
     int is_resumed; /* executed by a reload: it never exits for want of a pool */
@@ -63,6 +66,8 @@ apr_status_t fpd_master_change_pid_file(fpd_master *self, const char *path);
 
 /* Begins a reload, or notes that one more is wanted after the one in progress. */
 void fpd_master_begin_reload(fpd_master *self);
+/* fpd_pools_crash_fn: a worker of some pool has crashed. */
+void fpd_master_take_crash(void *context);
 /* The tester has ended. Does not return when the program was executed anew. */
 void fpd_master_end_reload(fpd_master *self, int wait_status);
 /* fpd_loop_timer_fn: the tester's time is over. */

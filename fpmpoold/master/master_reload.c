@@ -46,8 +46,21 @@ static void release_listeners(fpd_master *self, const apr_array_header_t *action
     }
 }
 
+/* Each pool has an OPcache of its own, so those whose workers crash begin anew, and only those. */
+static void replace_crashed(fpd_master *self, apr_array_header_t *actions)
+{
+    for (int i = 0; i < actions->nelts; i++) {
+        fpd_plan_action *action = &APR_ARRAY_IDX(actions, i, fpd_plan_action);
+        if (action->kind == FPD_PLAN_KEEP && fpd_pools_has_crashed(self->pools, action->name)) {
+            action->kind = FPD_PLAN_REPLACE;
+        }
+    }
+}
+
 void fpd_master_apply_global(fpd_master *self, const fpd_conf *conf)
 {
+    fpd_emergency_set(self->emergency, conf->global.emergency_restart_threshold,
+                      conf->global.emergency_restart_interval);
     fpd_log_set_level((fpd_log_level)fpd_conf_log_level(&conf->global));
     fpd_logs_change(&self->logs, &conf->global, self->pool);
     (void)fpd_daemon_apply_limits(&conf->global, self->arguments->options.is_root); /* logs */
@@ -65,11 +78,16 @@ void fpd_master_apply_pools(fpd_master *self, fpd_conf *conf, apr_pool_t *conf_p
     fpd_master_set_pid(conf);
     actions = fpd_plan_compare(fpd_pools_list(self->pools, scratch), conf->pools, self->replace_all,
                                scratch);
+    if (self->is_emergency) {
+        replace_crashed(self, actions);
+        self->is_emergency = 0;
+    }
     release_listeners(self, actions);
     for (int i = 0; i < actions->nelts; i++) {
         apply_action(self, &APR_ARRAY_IDX(actions, i, fpd_plan_action));
     }
     fpd_pools_close_spares(self->pools);
+    fpd_pools_set_process_max(self->pools, conf->global.process_max);
     apr_pool_destroy(scratch);
     apr_pool_destroy(self->conf_pool);
     self->conf_pool = conf_pool;
@@ -92,6 +110,8 @@ static fpd_state *save_state(fpd_master *self, apr_pool_t *scratch)
     state->is_background = self->is_background;
     state->replace_all = self->replace_all;
     state->reload_again = self->reload_again;
+    state->is_emergency = self->is_emergency;
+    state->no_emergency_before = fpd_emergency_pause(self->emergency);
     state->pid_file = self->pid_file;
     state->error_log = self->logs.error_log;
     state->error_fd = self->logs.error_fd;
@@ -137,6 +157,22 @@ void fpd_master_begin_reload(fpd_master *self)
     }
     fpd_loop_timer_set(self->reload_timer,
                        fpd_monotonic_now() + (int64_t)FPD_RELOAD_PATIENCE * 1000000);
+}
+
+void fpd_master_take_crash(void *context)
+{
+    fpd_master *self = context;
+    const fpd_conf_global *global = &self->conf->global;
+
+    if (self->state != FPD_MASTER_NORMAL ||
+        !fpd_emergency_note(self->emergency, fpd_monotonic_now())) {
+        return;
+    }
+    fpd_log(FPD_LOG_WARNING,
+            "failed processes threshold (%d in %d sec) is reached, initiating reload",
+            global->emergency_restart_threshold, global->emergency_restart_interval);
+    self->is_emergency = 1;
+    fpd_master_begin_reload(self);
 }
 
 void fpd_master_give_up_reload(void *context)

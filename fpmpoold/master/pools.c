@@ -174,6 +174,7 @@ void fpd_pools_take_message(fpd_child *child, const fpd_message *message)
         record->next = NULL;
         retire(record, record->current, child);
         record->current = child;
+        record->has_crashed = 0;
         if (!child->is_answering) {
             record->reason[0] = '\0';
         }
@@ -189,6 +190,16 @@ void fpd_pools_take_message(fpd_child *child, const fpd_message *message)
             child->state = FPD_CHILD_LEAVING;
             fpd_children_tell(child, FPD_MESSAGE_LEAVE);
         }
+        break;
+    case FPD_MESSAGE_WANT:
+        fpd_pools_take_want(child, message);
+        break;
+    case FPD_MESSAGE_GIVE_BACK:
+        fpd_pools_take_permits_back(child, message);
+        break;
+    case FPD_MESSAGE_CRASHED:
+        record->has_crashed = record->has_crashed || child == record->current;
+        record->pools->on_crash(record->pools->context);
         break;
     default:
         fpd_log(FPD_LOG_WARNING, "[pool %s] unknown message %u from pool process %d", record->name,
@@ -218,6 +229,7 @@ static int start_child(fpd_pool_record *record, const char *version, const char 
     }
     record->child_count++;
     apr_hash_set(pools->children, &record->next->pid, sizeof(pid_t), record->next);
+    fpd_pools_permit_child(record->next);
     fpd_log(FPD_LOG_DEBUG, "[pool %s] pool process %d started", record->name,
             (int)record->next->pid);
     return 1;
@@ -504,6 +516,7 @@ int fpd_pools_reap(fpd_pools *pools, pid_t pid, int wait_status)
     (void)fpd_logs_take_datagrams(&child->source, child->log_fd);
     (void)fpd_logs_take_output(&child->source, child->output_fd);
     fpd_children_say_end(child, wait_status);
+    fpd_pools_forget_permits(child);
     take_end(record, child);
     fpd_children_destroy(child);
     record->child_count--;
@@ -515,7 +528,8 @@ int fpd_pools_reap(fpd_pools *pools, pid_t pid, int wait_status)
 /* ---- all pools ---------------------------------------------------------------------------- */
 
 fpd_pools *fpd_pools_create(fpd_loop *loop, const char *const *host_directories,
-                            fpd_pools_change_fn *on_change, void *context, apr_pool_t *pool)
+                            fpd_pools_change_fn *on_change, fpd_pools_crash_fn *on_crash,
+                            void *context, apr_pool_t *pool)
 {
     fpd_pools *pools = apr_pcalloc(pool, sizeof(*pools));
 
@@ -523,10 +537,12 @@ fpd_pools *fpd_pools_create(fpd_loop *loop, const char *const *host_directories,
     pools->loop = loop;
     pools->host_directories = host_directories;
     pools->on_change = on_change;
+    pools->on_crash = on_crash;
     pools->context = context;
     pools->listeners = fpd_listeners_create(pool);
     pools->records = apr_hash_make(pool);
     pools->children = apr_hash_make(pool);
     pools->check = fpd_loop_timer_create(loop, check_limits, pools);
+    fpd_pools_create_permits(pools);
     return pools;
 }

@@ -17,9 +17,23 @@ typedef struct fpd_pools fpd_pools;
 /* Called when something settled: a child became ready, failed or ended. */
 typedef void fpd_pools_change_fn(void *context);
 
+/* Called when a pool process says that a worker has crashed. */
+typedef void fpd_pools_crash_fn(void *context);
+
 /* host_directories: NULL-ended list searched for fpmpool-php<version>. All from pool. */
 fpd_pools *fpd_pools_create(fpd_loop *loop, const char *const *host_directories,
-                            fpd_pools_change_fn *on_change, void *context, apr_pool_t *pool);
+                            fpd_pools_change_fn *on_change, fpd_pools_crash_fn *on_crash,
+                            void *context, apr_pool_t *pool);
+
+/* process.max from now on; 0: no limit. */
+void fpd_pools_set_process_max(fpd_pools *pools, int process_max);
+
+/* A process ended that fpd_pools_reap did not know: perhaps a worker whose pool process is gone.
+ * alive: how many children the master has, without the one that tests a reload. */
+void fpd_pools_count_orphans(fpd_pools *pools, unsigned alive);
+
+/* Have workers of this pool crashed since its generation began? */
+int fpd_pools_has_crashed(const fpd_pools *pools, const char *name);
 
 /* Binds and starts a pool. A pool that cannot serve (plan->failure, no interpreter) answers 503. A
  * listener that cannot be bound is retried with back-off. Returns 1 when its address is bound. */

@@ -27,6 +27,8 @@ typedef struct fpd_pool_record {
     int is_removed;       /* stopped for good; freed with its last child */
     int was_asleep;       /* when its listener was released */
     int is_settled;       /* was ready or failed once since its start */
+    uint32_t orphans;     /* of process.max: workers that outlived their pool process */
+    int has_crashed;      /* a worker died of SIGSEGV or SIGBUS since its generation began */
 } fpd_pool_record;
 
 struct fpd_pools {
@@ -39,6 +41,9 @@ struct fpd_pools {
     apr_hash_t *records;  /* name -> fpd_pool_record */
     apr_hash_t *children; /* pid -> fpd_child, every host alive */
     fpd_loop_timer *check;
+    fpd_permits permits; /* process.max */
+    fpd_loop_timer *permit_timer;
+    fpd_pools_crash_fn *on_crash;
     int is_finishing;
 };
 
@@ -61,5 +66,14 @@ void fpd_pools_drop_next(fpd_pool_record *record);
 
 /* The listener goes to the spare ones; a process that serves has its own descriptor of it. */
 void fpd_pools_give_listener_up(fpd_pool_record *record);
+
+/* process.max, pools_permits.c: a child begins, has sent WANT or GIVE_BACK, or is gone. */
+void fpd_pools_permit_child(fpd_child *child);
+/* The same for one that an earlier image of the master had. */
+void fpd_pools_resume_permits(fpd_child *child, const fpd_state_child *saved);
+void fpd_pools_take_want(fpd_child *child, const fpd_message *message);
+void fpd_pools_take_permits_back(fpd_child *child, const fpd_message *message);
+void fpd_pools_forget_permits(fpd_child *child);
+void fpd_pools_create_permits(fpd_pools *pools);
 
 #endif

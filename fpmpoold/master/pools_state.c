@@ -42,6 +42,9 @@ static void save_child(const fpd_pool_record *record, const fpd_child *child, fp
     fpd_state_child *saved = fpd_state_add_child(pool);
 
     fpd_children_save(child, saved);
+    saved->permits_held = (int32_t)child->permit.held;
+    saved->permits_wanted = (int32_t)child->permit.wanted;
+    saved->is_urgent = child->permit.is_urgent;
     saved->role = child == record->current ? FPD_STATE_CURRENT
                   : child == record->next  ? FPD_STATE_NEXT
                                            : FPD_STATE_DRAINED;
@@ -66,6 +69,8 @@ static void save_record(saver *to, fpd_pool_record *record)
     saved->is_asleep = record->sleep_id != 0;
     saved->is_removed = record->is_removed;
     saved->is_settled = record->is_settled;
+    saved->orphans = (int32_t)record->orphans;
+    saved->has_crashed = record->has_crashed;
     family = apr_hash_get(to->families, &key, sizeof(key));
     for (int i = 0; family != NULL && i < family->nelts; i++) {
         save_child(record, APR_ARRAY_IDX(family, i, fpd_child *), saved);
@@ -107,6 +112,7 @@ static void resume_child(fpd_pool_record *record, const fpd_state_child *saved)
                       "[pool %s] pool process %d cannot be watched any more and is replaced",
                       record->name, (int)child->pid);
     }
+    fpd_pools_resume_permits(child, saved);
     record->child_count++;
     apr_hash_set(pools->children, &child->pid, sizeof(pid_t), child);
     if (saved->role == FPD_STATE_CURRENT) {
@@ -134,6 +140,9 @@ static void resume_record(fpd_pools *pools, const fpd_state_pool *saved)
     record->backoff = saved->backoff;
     record->is_removed = saved->is_removed;
     record->is_settled = saved->is_settled;
+    record->orphans = (uint32_t)saved->orphans;
+    record->has_crashed = saved->has_crashed;
+    pools->permits.orphaned += record->orphans;
     if (!record->is_removed) {
         apr_hash_set(pools->records, record->name, APR_HASH_KEY_STRING, record);
     }

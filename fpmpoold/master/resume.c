@@ -64,6 +64,7 @@ static void take_state(fpd_master *self, fpd_state *state, apr_pool_t *scratch)
     self->is_background = state->is_background;
     self->replace_all = state->replace_all;
     self->reload_again = state->reload_again;
+    self->is_emergency = state->is_emergency;
     self->self.program = apr_pstrdup(self->pool, state->program);
     self->pid_file = state->pid_file != NULL ? strdup(state->pid_file) : NULL;
     fpd_state_claim(state, scratch);
@@ -98,6 +99,7 @@ static void go_on(fpd_master *self, fpd_state *state, apr_pool_t *scratch)
         fpd_log_errno(FPD_LOG_ERROR, status, "reload: cannot make the event loop, trying again");
         (void)poll(NULL, 0, PAUSE);
     }
+    fpd_emergency_resume(self->emergency, state->no_emergency_before);
     fpd_pools_resume(self->pools, state);
     if (conf != NULL) {
         fpd_master_apply_global(self, conf);

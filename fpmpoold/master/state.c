@@ -41,24 +41,37 @@ static const fpd_record_field child_fields[] = {
     COUNT(fpd_state_child, window_lines),
     COUNT(fpd_state_child, suppressed),
     BYTES(fpd_state_child, partial),
+    NUMBER(fpd_state_child, permits_held, 0, INT32_MAX),
+    NUMBER(fpd_state_child, permits_wanted, 0, INT32_MAX),
+    BOOLEAN(fpd_state_child, is_urgent),
 };
 
 static const fpd_record_field pool_fields[] = {
     DESCRIPTOR(fpd_state_pool, listener), TEXT(fpd_state_pool, reason),
     TIME(fpd_state_pool, backoff),        TIME(fpd_state_pool, retry_at),
     BOOLEAN(fpd_state_pool, is_asleep),   BOOLEAN(fpd_state_pool, is_removed),
-    BOOLEAN(fpd_state_pool, is_settled),
+    BOOLEAN(fpd_state_pool, is_settled),  NUMBER(fpd_state_pool, orphans, 0, INT32_MAX),
+    BOOLEAN(fpd_state_pool, has_crashed),
 };
 
 static const fpd_record_field state_fields[] = {
-    TEXT(fpd_state, version),          NUMBER(fpd_state, pid, 1, INT32_MAX),
-    TEXT(fpd_state, program),          TEXT(fpd_state, file),
-    BOOLEAN(fpd_state, is_background), BOOLEAN(fpd_state, replace_all),
-    BOOLEAN(fpd_state, reload_again),  TEXT(fpd_state, pid_file),
-    TEXT(fpd_state, error_log),        DESCRIPTOR(fpd_state, error_fd),
-    COUNT(fpd_state, losses.lost),     COUNT(fpd_state, losses.error),
-    BOOLEAN(fpd_state, losses.is_cut), DESCRIPTOR(fpd_state, verdict_fd),
+    TEXT(fpd_state, version),
+    NUMBER(fpd_state, pid, 1, INT32_MAX),
+    TEXT(fpd_state, program),
+    TEXT(fpd_state, file),
+    BOOLEAN(fpd_state, is_background),
+    BOOLEAN(fpd_state, replace_all),
+    BOOLEAN(fpd_state, reload_again),
+    TEXT(fpd_state, pid_file),
+    TEXT(fpd_state, error_log),
+    DESCRIPTOR(fpd_state, error_fd),
+    COUNT(fpd_state, losses.lost),
+    COUNT(fpd_state, losses.error),
+    BOOLEAN(fpd_state, losses.is_cut),
+    DESCRIPTOR(fpd_state, verdict_fd),
     BYTES(fpd_state, carried),
+    BOOLEAN(fpd_state, is_emergency),
+    TIME(fpd_state, no_emergency_before),
 };
 
 #define COUNT_OF(table) (sizeof(table) / sizeof((table)[0]))

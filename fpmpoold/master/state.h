@@ -37,6 +37,10 @@ typedef struct fpd_state_child {
     int32_t window_lines;
     int32_t suppressed;
     fpd_record_bytes partial;
+    /* fpd_permit_holder */
+    int32_t permits_held;
+    int32_t permits_wanted;
+    int32_t is_urgent;
 } fpd_state_child;
 
 /* fpd_pool_record of pools_private.h */
@@ -49,6 +53,8 @@ typedef struct fpd_state_pool {
     int32_t is_asleep;
     int32_t is_removed;
     int32_t is_settled;
+    int32_t orphans; /* of process.max */
+    int32_t has_crashed;
     apr_array_header_t *children; /* fpd_state_child; never NULL */
 } fpd_state_pool;
 
@@ -62,6 +68,8 @@ typedef struct fpd_state {
     int32_t is_background;
     int32_t replace_all;
     int32_t reload_again;
+    int32_t is_emergency;
+    int64_t no_emergency_before;
     const char *pid_file;  /* NULL: none was written */
     const char *error_log; /* fpd_logs */
     int error_fd;

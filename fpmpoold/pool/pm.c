@@ -133,6 +133,13 @@ static void refill(fpd_pm_state *pm, int64_t now)
     pm->credit_at = now;
 }
 
+uint32_t fpd_pm_need(const fpd_pm_state *pm, const fpd_pm_counts *counts)
+{
+    int wanted = smaller(counts->queued - counts->idle, room_left(pm, counts));
+
+    return wanted > 0 ? (uint32_t)wanted : 0;
+}
+
 fpd_pm_decision fpd_pm_follow_queue(fpd_pm_state *pm, const fpd_pm_counts *counts, int64_t now)
 {
     fpd_pm_decision decision = {.rate = pm->spawn_rate};

@@ -58,6 +58,9 @@ int fpd_pm_start_count(const fpd_pm_state *pm);
 /* Once a second. */
 fpd_pm_decision fpd_pm_tick(fpd_pm_state *pm, const fpd_pm_counts *counts, int64_t now);
 
+/* Workers that waiting requests want beside those that are idle, without a limit in time. */
+uint32_t fpd_pm_need(const fpd_pm_state *pm, const fpd_pm_counts *counts);
+
 /* A request waits and no worker is idle, or a worker has died while requests wait. */
 fpd_pm_decision fpd_pm_follow_queue(fpd_pm_state *pm, const fpd_pm_counts *counts, int64_t now);
 

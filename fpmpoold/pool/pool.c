@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "pool/connections.h"
+#include "pool/deaths.h"
 #include "pool/dispatch.h"
 #include "pool/farewell.h"
 #include "pool/handover.h"
@@ -198,7 +199,7 @@ static void tick(void *context)
         return;
     }
     fpd_spawn_tick(pool);
-    if (pool->pm.kind != FPD_PM_ONDEMAND || fpd_spawn_total(pool) > 0) {
+    if (pool->pm.kind != FPD_PM_ONDEMAND || fpd_spawn_total(pool) > 0 || pool->grants.pending > 0) {
         fpd_loop_timer_set(pool->tick_timer, fpd_loop_now(pool->loop) + TICK);
     }
 }
@@ -264,6 +265,16 @@ static void take_message(fpd_pool *pool, const fpd_message *message)
             fpd_loop_stop(pool->loop);
         }
         break;
+    case FPD_MESSAGE_GRANT:
+        if (message->length == sizeof(fpd_message_count)) {
+            fpd_message_count granted;
+            memcpy(&granted, message->body, sizeof(granted));
+            fpd_spawn_take_grant(pool, granted.count);
+        }
+        break;
+    case FPD_MESSAGE_RECLAIM:
+        fpd_grants_reclaim(pool);
+        break;
     default:
         fpd_log(FPD_LOG_ERROR, "message %u from the master is unknown", message->type);
     }
@@ -302,7 +313,7 @@ static void on_signal(void *context, int signal_number)
 
     switch (signal_number) {
     case SIGCHLD:
-        fpd_spawn_reap(pool);
+        fpd_deaths_reap(pool);
         break;
     case SIGTERM:
         fpd_pool_enter(pool, FPD_POOL_STOPPING);

@@ -14,6 +14,7 @@
 #include "base/channel.h"
 #include "base/loop.h"
 #include "base/plan_format.h"
+#include "pool/grants.h"
 #include "pool/pm.h"
 #include "pool/queue.h"
 #include "worker/worker.h"
@@ -67,6 +68,7 @@ typedef struct fpd_pool {
     int is_giving; /* the next generation takes whatever is at a clean point (handover.h) */
     fpd_queue *queue;
     fpd_pm_state pm;
+    fpd_grants grants; /* process.max */
     fpd_pool_phase phase;
     int64_t phase_since;
     int64_t busy_at; /* when there was last a worker or a waiting request */

@@ -1,4 +1,4 @@
-/* spawn.c - forks workers from the warm pool process, listens to them, and takes their deaths.
+/* spawn.c - forks workers from the warm pool process and listens to them.
  *
  * Runs in the pool process; child_use is the only code here that runs in a worker. It decides
  * nothing about numbers (pm.c) and nothing about connections (dispatch.c).
@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -111,6 +110,14 @@ static void read_channel(fpd_child *child, int is_to_its_end)
         fpd_spawn_kill(child, SIGKILL);
         return;
     } while (is_to_its_end);
+}
+
+void fpd_spawn_hear_out(fpd_child *child)
+{
+    if (child->channel >= 0) {
+        read_channel(child, 1);
+        leave_channel(child);
+    }
 }
 
 static void on_channel(void *context, uint32_t events)
@@ -263,6 +270,19 @@ static void clear_slot(fpd_slot *slot)
     atomic_store(&slot->word, FPD_SLOT_WORD(atomic_load(&slot->word), FPD_SLOT_FREE));
 }
 
+void fpd_spawn_free(fpd_child *child)
+{
+    fpd_pool *pool = child->pool;
+    fpd_slot *slot = slot_of(child);
+
+    atomic_fetch_add(&pool->board->retired_requests, atomic_load(&slot->requests));
+    atomic_fetch_add(&pool->board->retired_lane_hits, atomic_load(&slot->lane_hits));
+    clear_slot(slot);
+    child->pid = 0;
+    child->is_dead = 0;
+    pool->spawn->total--;
+}
+
 static int fork_one(fpd_pool *pool, fpd_log_level level)
 {
     fpd_child *child = find_free(pool);
@@ -300,9 +320,12 @@ static int fork_one(fpd_pool *pool, fpd_log_level level)
 
 static void fork_some(fpd_pool *pool, int count, fpd_log_level level)
 {
-    while (count-- > 0 && fork_one(pool, level)) {
+    uint32_t allowed = fpd_grants_allow(pool, count > 0 ? (uint32_t)count : 0);
+
+    while (allowed-- > 0 && fork_one(pool, level)) {
     }
-    if (pool->plan->pm == FPD_PM_ONDEMAND && pool->spawn->total > 0 &&
+    fpd_grants_settle(pool);
+    if (pool->plan->pm == FPD_PM_ONDEMAND && (pool->spawn->total > 0 || pool->grants.pending > 0) &&
         !fpd_loop_timer_is_set(pool->tick_timer)) {
         fpd_loop_timer_set(pool->tick_timer, fpd_loop_now(pool->loop) + INT64_C(1000000));
     }
@@ -353,7 +376,7 @@ static void warn(fpd_pool *pool, const fpd_pm_decision *decision, const fpd_pm_c
     }
 }
 
-static void retire_one(fpd_pool *pool)
+static int retire_one(fpd_pool *pool, const fpd_pm_state *pm)
 {
     fpd_pm_slot *slots = (fpd_pm_slot *)pool->params; /* scratch memory, large enough or cut */
     uint32_t most = FPD_POOL_PARAMS_SIZE / sizeof(*slots);
@@ -372,10 +395,16 @@ static void retire_one(fpd_pool *pool)
             .idle_since = idle_since > child->started_at ? idle_since : child->started_at,
         };
     }
-    chosen = fpd_pm_choose_retired(&pool->pm, slots, (int)used, fpd_loop_now(pool->loop));
-    if (chosen >= 0) {
-        (void)fpd_dispatch_retire(&pool->spawn->children[chosen]);
-    }
+    chosen = fpd_pm_choose_retired(pm, slots, (int)used, fpd_loop_now(pool->loop));
+    return chosen >= 0 && fpd_dispatch_retire(&pool->spawn->children[chosen]);
+}
+
+int fpd_spawn_retire_idle(fpd_pool *pool)
+{
+    fpd_pm_state pm = pool->pm;
+
+    pm.idle_timeout = 0;
+    return retire_one(pool, &pm);
 }
 
 static void apply(fpd_pool *pool, const fpd_pm_decision *decision, const fpd_pm_counts *counts,
@@ -387,7 +416,7 @@ static void apply(fpd_pool *pool, const fpd_pm_decision *decision, const fpd_pm_
     warn(pool, decision, counts);
     fork_some(pool, decision->fork, level);
     if (decision->should_retire) {
-        retire_one(pool);
+        (void)retire_one(pool, &pool->pm);
     }
     if (decision->retry_at != 0) {
         fpd_loop_timer_set(pool->fork_timer, decision->retry_at);
@@ -404,18 +433,43 @@ void fpd_spawn_tick(fpd_pool *pool)
     fpd_pm_counts counts = count(pool);
     fpd_pm_decision decision = fpd_pm_tick(&pool->pm, &counts, fpd_loop_now(pool->loop));
 
+    fpd_grants_tick(pool);
     if ((uint32_t)counts.active > atomic_load(&pool->board->max_active)) {
         atomic_store(&pool->board->max_active, (uint32_t)counts.active);
     }
     apply(pool, &decision, &counts, FPD_LOG_DEBUG);
+    if (pool->plan->has_process_max && counts.queued > 0) {
+        fpd_spawn_follow_queue(pool); /* what waits for a grant is still wanted */
+    }
 }
 
 void fpd_spawn_follow_queue(fpd_pool *pool)
 {
     fpd_pm_counts counts = count(pool);
-    fpd_pm_decision decision = fpd_pm_follow_queue(&pool->pm, &counts, fpd_loop_now(pool->loop));
+    fpd_pm_decision decision;
 
+    if (counts.queued > counts.idle &&
+        fpd_grants_must_wait(pool, fpd_pm_need(&pool->pm, &counts))) {
+        return;
+    }
+    decision = fpd_pm_follow_queue(&pool->pm, &counts, fpd_loop_now(pool->loop));
     apply(pool, &decision, &counts, FPD_LOG_DEBUG);
+}
+
+void fpd_spawn_replace(fpd_pool *pool, int64_t lived, int has_served)
+{
+    fpd_pm_counts counts = count(pool);
+    fpd_pm_decision decision =
+        fpd_pm_replace(&pool->pm, &counts, lived, has_served, fpd_loop_now(pool->loop));
+
+    pool->spawn->owed++;
+    apply(pool, &decision, &counts, FPD_LOG_NOTICE);
+}
+
+void fpd_spawn_take_grant(fpd_pool *pool, uint32_t count)
+{
+    fork_some(pool, (int)fpd_grants_take(pool, count), FPD_LOG_DEBUG);
+    fpd_dispatch_run(pool);
 }
 
 int fpd_spawn_is_failing(const fpd_pool *pool)
@@ -433,112 +487,6 @@ static void fork_again(void *context)
     }
     fpd_spawn_follow_queue(pool);
     fpd_dispatch_run(pool);
-}
-
-/* ---- deaths ------------------------------------------------------------------------------- */
-
-static void describe(char *to, size_t size, int status)
-{
-    const char *name;
-
-    if (WIFEXITED(status)) {
-        (void)snprintf(to, size, "exited with code %d", WEXITSTATUS(status));
-        return;
-    }
-    name = sigabbrev_np(WTERMSIG(status));
-    (void)snprintf(to, size, "exited on signal %d (SIG%s%s)", WTERMSIG(status),
-                   name != NULL ? name : "?", WCOREDUMP(status) ? " - core dumped" : "");
-}
-
-static void log_death(const fpd_child *child, int status, const char *how, int64_t lived)
-{
-    long seconds = (long)(lived / 1000000);
-    int rest = (int)(lived % 1000000);
-    int is_quiet = (WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
-                   (WIFSIGNALED(status) && WTERMSIG(status) == SIGQUIT);
-    fpd_log_level level = is_quiet ? FPD_LOG_NOTICE : FPD_LOG_WARNING;
-
-    if (child->pool->phase != FPD_POOL_SERVING) {
-        level = FPD_LOG_DEBUG;
-    }
-    if (child->is_retiring) {
-        fpd_log(FPD_LOG_DEBUG,
-                "child %d has been killed by the process management after %ld.%06d seconds from "
-                "start",
-                (int)child->pid, seconds, rest);
-        return;
-    }
-    fpd_log(level, "child %d %s after %ld.%06d seconds from start", (int)child->pid, how, seconds,
-            rest);
-}
-
-/* Adds the slot's counters to those of workers that are gone, and frees it. */
-static void free_child(fpd_child *child)
-{
-    fpd_pool *pool = child->pool;
-    fpd_slot *slot = slot_of(child);
-
-    atomic_fetch_add(&pool->board->retired_requests, atomic_load(&slot->requests));
-    atomic_fetch_add(&pool->board->retired_lane_hits, atomic_load(&slot->lane_hits));
-    clear_slot(slot);
-    child->pid = 0;
-    child->is_dead = 0;
-    pool->spawn->total--;
-}
-
-static void take_death(fpd_child *child, int status)
-{
-    fpd_pool *pool = child->pool;
-    int64_t lived = fpd_monotonic_now() - child->started_at;
-    int has_served = atomic_load(&slot_of(child)->requests) > 0;
-    int was_retiring = child->is_retiring;
-    fpd_pm_decision decision;
-    fpd_pm_counts counts;
-    char how[96];
-
-    describe(how, sizeof(how), status);
-    child->is_dead = 1; /* its pid may be another's now, and nothing is given to it any more */
-    if (child->channel >= 0) {
-        read_channel(child, 1);
-        leave_channel(child);
-    }
-    fpd_slow_requests_leave(child);
-    fpd_output_stop(&child->output);
-    log_death(child, status, how, lived);
-    fpd_dispatch_bury(child, how);
-    free_child(child);
-    pool->busy_at = fpd_loop_now(pool->loop);
-    if (!was_retiring && pool->phase == FPD_POOL_SERVING) {
-        counts = count(pool);
-        decision = fpd_pm_replace(&pool->pm, &counts, lived, has_served, fpd_loop_now(pool->loop));
-        pool->spawn->owed++;
-        apply(pool, &decision, &counts, FPD_LOG_NOTICE);
-    }
-    if (fpd_spawn_is_failing(pool) && !pool->is_giving) {
-        fpd_dispatch_refuse_all(pool, "its workers die at once; see the pool's log");
-    }
-    fpd_dispatch_run(pool);
-    fpd_pool_wake(pool);
-}
-
-void fpd_spawn_reap(fpd_pool *pool)
-{
-    int status;
-    pid_t pid;
-
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        fpd_child *child = NULL;
-        for (uint32_t i = 0; i < pool->slot_count && child == NULL; i++) {
-            if (pool->spawn->children[i].pid == pid) {
-                child = &pool->spawn->children[i];
-            }
-        }
-        if (child != NULL) {
-            take_death(child, status);
-        } else {
-            fpd_log(FPD_LOG_DEBUG, "process %d, which is not a worker, has ended", (int)pid);
-        }
-    }
 }
 
 /* ---- all of them -------------------------------------------------------------------------- */

@@ -55,8 +55,18 @@ void fpd_spawn_follow_queue(fpd_pool *pool);
 /* No worker lives and back-off is long. */
 int fpd_spawn_is_failing(const fpd_pool *pool);
 
-/* After SIGCHLD: takes every child that has ended. */
-void fpd_spawn_reap(fpd_pool *pool);
+/* A worker has died that nobody had retired, after so many microseconds: another one, if the
+ * process manager wants it. */
+void fpd_spawn_replace(fpd_pool *pool, int64_t lived, int has_served);
+/* The master has granted workers (process.max). */
+void fpd_spawn_take_grant(fpd_pool *pool, uint32_t count);
+/* Retires one idle worker, whatever the process manager thinks. 0: there is none. */
+int fpd_spawn_retire_idle(fpd_pool *pool);
+
+/* Of a child that was reaped: takes what it has sent, then its channel is closed. */
+void fpd_spawn_hear_out(fpd_child *child);
+/* ... adds its counters to those of workers that are gone, and frees its slot. */
+void fpd_spawn_free(fpd_child *child);
 
 void fpd_spawn_kill(fpd_child *child, int signal_number);
 void fpd_spawn_kill_all(fpd_pool *pool, int signal_number);

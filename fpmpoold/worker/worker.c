@@ -258,6 +258,20 @@ static int must_leave(const worker *self)
            (limit > 0 && self->served >= (uint64_t)limit);
 }
 
+/* process.max: the master wants a worker of this pool back, and the first one that is free goes. */
+static int pays_debt(const worker *self)
+{
+    _Atomic uint32_t *debt = &self->setup->board->debt;
+    uint32_t left = atomic_load(debt);
+
+    while (left > 0) {
+        if (atomic_compare_exchange_weak(debt, &left, left - 1)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* ---- requests ---------------------------------------------------------------------------- */
 
 static void release(void *context, fpd_return_kind kind)
@@ -337,7 +351,7 @@ static void part(worker *self, fpd_return_kind kind)
     const uint8_t *bytes;
 
     atomic_store_explicit(&self->slot->idle_since, fpd_monotonic_now(), memory_order_relaxed);
-    if (must_leave(self)) {
+    if (must_leave(self) || pays_debt(self)) {
         if (self->lane >= 0) {
             give_back(self, kind);
         }
