@@ -18,7 +18,7 @@ my $main     = $text{'README.md'};
 
 my %type_name = (
     NUMBER => 'number', PRIORITY => 'priority', TIME => 'time', SCALE => 'time', BOOLEAN => 'boolean', TEXT => 'text', PATH => 'path',
-    LEVEL => 'level', FACILITY => 'facility', CORE => 'core limit', PM => 'pm', MODE => 'mode',
+    LEVEL => 'level', FACILITY => 'facility', CORE => 'core limit', PM => 'pm', MODE => 'mode', BYTES => 'bytes',
 );
 my $table = slurp('fpmpoold/conf/keys.c');
 my (%key, @order);    # "Global section/name" => {type, preset, effect}

@@ -95,6 +95,7 @@ static const field fields[] = {
     AMOUNT(queue_timeout),
     AMOUNT(pool_idle_timeout),
     AMOUNT(request_head_timeout),
+    AMOUNT(max_memory),
     STRING(failure),
     STRING(php_ini_path),
     BOOLEAN(php_ini_ignore),

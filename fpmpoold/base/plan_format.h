@@ -83,6 +83,7 @@ typedef struct fpd_plan_pool {
     int32_t queue_timeout;        /* seconds, 0: none */
     int32_t pool_idle_timeout;    /* seconds */
     int32_t request_head_timeout; /* seconds, default 60 */
+    int32_t max_memory;           /* of one worker, KiB; 0: no limit */
     const char *failure;          /* why this pool cannot serve (missing user, ...); NULL: it can */
     /* of the master's command line and global section, for the host */
     const char *php_ini_path; /* -c */

@@ -91,6 +91,7 @@ const fpd_key fpd_keys[] = {
     OURS("queue.timeout", FPD_KEY_TIME, queue_timeout, "0"),
     OURS("pool_idle_timeout", FPD_KEY_TIME, pool_idle_timeout, "10m"),
     OURS("request_head_timeout", FPD_KEY_TIME, request_head_timeout, "60s"),
+    OURS("pm.max_memory", FPD_KEY_BYTES, max_memory, "0"),
 };
 
 const size_t fpd_keys_count = sizeof(fpd_keys) / sizeof(fpd_keys[0]);
@@ -199,6 +200,42 @@ static const char *store_time(int32_t *seconds, const char *from)
     return NULL;
 }
 
+/* Bytes are rounded up to KiB. */
+static const char *store_bytes(int32_t *kibibytes, const char *from)
+{
+    size_t digits = strspn(from, "0123456789");
+    long long unit = 1;
+    long long value;
+
+    switch (from[digits]) {
+    case 'G':
+    case 'g':
+        unit *= 1024;
+        /* fall through */
+    case 'M':
+    case 'm':
+        unit *= 1024;
+        /* fall through */
+    case 'K':
+    case 'k':
+        unit *= 1024;
+        digits++;
+        break;
+    default:
+        break;
+    }
+    if (from[0] < '0' || from[0] > '9' || from[digits] != '\0') {
+        return "is not a size: a number of bytes, or with K, M or G, such as 256M";
+    }
+    value = digits > 13 ? INT64_MAX / (1024 * 1024 * 1024) : atoll(from);
+    value = value > INT64_MAX / unit - 1024 ? INT64_MAX - 1024 : value * unit;
+    if ((value + 1023) / 1024 > INT32_MAX) {
+        return "is too large (at most 2047G)";
+    }
+    *kibibytes = (int32_t)((value + 1023) / 1024);
+    return NULL;
+}
+
 static const char *store_core(int32_t *limit, const char *from)
 {
     const char *reason;
@@ -244,6 +281,8 @@ const char *fpd_keys_store(const fpd_key *key, void *structure, const char *from
         return find_word(levels, from, strcasecmp, member) ? NULL : "invalid value for 'log_level'";
     case FPD_KEY_FACILITY:
         return find_word(facilities, from, strcasecmp, member) ? NULL : "invalid value";
+    case FPD_KEY_BYTES:
+        return store_bytes(member, from);
     case FPD_KEY_CORE:
         return store_core(member, from);
     case FPD_KEY_PM:
@@ -282,6 +321,8 @@ const char *fpd_keys_print(const fpd_key *key, const void *structure, apr_pool_t
         return *(const int32_t *)member ? "yes" : "no";
     case FPD_KEY_TIME:
         return apr_psprintf(pool, "%ds", *(const int32_t *)member);
+    case FPD_KEY_BYTES:
+        return apr_psprintf(pool, "%dK", *(const int32_t *)member);
     case FPD_KEY_LEVEL: /* php-fpm's word for an unset level */
         return find_name(levels, *(const int32_t *)member, "unknown value");
     case FPD_KEY_PM:

@@ -24,6 +24,7 @@ typedef enum fpd_key_type {
     FPD_KEY_CORE,     /* int32, "unlimited" is -1 */
     FPD_KEY_PM,       /* int32 fpd_pm */
     FPD_KEY_MODE,     /* int32, octal text */
+    FPD_KEY_BYTES,    /* int32 KiB; bytes, or with suffix K M G */
     FPD_KEY_SCALE     /* int32 time that is dumped without "s" (pm.process_idle_timeout) */
 } fpd_key_type;
 

@@ -24,6 +24,7 @@
 #include "php/sapi.h"
 #include "php/start.h"
 #include "worker/exchange.h"
+#include "worker/retirement.h"
 #include "worker/slow_log.h"
 
 #define EXIT_BROKEN 70
@@ -37,6 +38,7 @@ typedef struct worker {
     uint32_t log_generation;
     int access_log;
     uint64_t served;
+    fpd_retirement retirement;
     fpd_exchange exchange;
     fpd_message_buffer buffer;
 } worker;
@@ -252,24 +254,8 @@ static void take_logs(worker *self, const fpd_message *message)
 
 static int must_leave(const worker *self)
 {
-    int32_t limit = self->setup->plan->max_requests;
-
     return self->exchange.must_end || is_asked_to_quit || atomic_load(&self->slot->retire) != 0 ||
-           (limit > 0 && self->served >= (uint64_t)limit);
-}
-
-/* process.max: the master wants a worker of this pool back, and the first one that is free goes. */
-static int pays_debt(const worker *self)
-{
-    _Atomic uint32_t *debt = &self->setup->board->debt;
-    uint32_t left = atomic_load(debt);
-
-    while (left > 0) {
-        if (atomic_compare_exchange_weak(debt, &left, left - 1)) {
-            return 1;
-        }
-    }
-    return 0;
+           (self->retirement.requests > 0 && self->served >= self->retirement.requests);
 }
 
 /* ---- requests ---------------------------------------------------------------------------- */
@@ -351,7 +337,8 @@ static void part(worker *self, fpd_return_kind kind)
     const uint8_t *bytes;
 
     atomic_store_explicit(&self->slot->idle_since, fpd_monotonic_now(), memory_order_relaxed);
-    if (must_leave(self) || pays_debt(self)) {
+    if (must_leave(self) || fpd_retirement_pays_debt(self->setup->board) ||
+        fpd_retirement_is_due(&self->retirement, self->served, self->exchange.sapi.memory_peak)) {
         if (self->lane >= 0) {
             give_back(self, kind);
         }
@@ -547,6 +534,7 @@ void fpd_worker_run(const fpd_worker_setup *setup)
     self->slot = &setup->board->slots[setup->slot];
     self->lane = -1;
     self->access_log = setup->access_log;
+    fpd_retirement_set(&self->retirement, setup);
     self->log_generation = atomic_load(&setup->board->log_generation);
     if (failure != NULL) {
         fpd_log_errno(FPD_LOG_ERROR, errno, "child failed to initialize: %s", failure);
