@@ -318,17 +318,22 @@ static int fork_one(fpd_pool *pool, fpd_log_level level)
     return 0;
 }
 
-static void fork_some(fpd_pool *pool, int count, fpd_log_level level)
+/* Returns how many there are more now. */
+static int fork_some(fpd_pool *pool, int count, fpd_log_level level)
 {
     uint32_t allowed = fpd_grants_allow(pool, count > 0 ? (uint32_t)count : 0);
 
+    int forked = 0;
+
     while (allowed-- > 0 && fork_one(pool, level)) {
+        forked++;
     }
     fpd_grants_settle(pool);
     if (pool->plan->pm == FPD_PM_ONDEMAND && (pool->spawn->total > 0 || pool->grants.pending > 0) &&
         !fpd_loop_timer_is_set(pool->tick_timer)) {
         fpd_loop_timer_set(pool->tick_timer, fpd_loop_now(pool->loop) + INT64_C(1000000));
     }
+    return forked;
 }
 
 /* ---- the process manager's decisions ------------------------------------------------------ */
@@ -407,37 +412,58 @@ int fpd_spawn_retire_idle(fpd_pool *pool)
     return retire_one(pool, &pm);
 }
 
-static void apply(fpd_pool *pool, const fpd_pm_decision *decision, const fpd_pm_counts *counts,
-                  fpd_log_level level)
+static int apply(fpd_pool *pool, const fpd_pm_decision *decision, const fpd_pm_counts *counts,
+                 fpd_log_level level)
 {
+    int forked;
+
     if (pool->phase == FPD_POOL_STOPPING || pool->setup.refusal != NULL || pool->is_giving) {
-        return;
+        return 0;
     }
     warn(pool, decision, counts);
-    fork_some(pool, decision->fork, level);
+    forked = fork_some(pool, decision->fork, level);
     if (decision->should_retire) {
         (void)retire_one(pool, &pool->pm);
     }
     if (decision->retry_at != 0) {
         fpd_loop_timer_set(pool->fork_timer, decision->retry_at);
     }
+    return forked;
 }
 
 void fpd_spawn_first(fpd_pool *pool)
 {
-    fork_some(pool, fpd_pm_start_count(&pool->pm), FPD_LOG_DEBUG);
+    (void)fork_some(pool, fpd_pm_start_count(&pool->pm), FPD_LOG_DEBUG);
+}
+
+static void tell_counts(const fpd_pool *pool, const fpd_pm_counts *counts, int rate)
+{
+    if (pool->pm.kind == FPD_PM_ONDEMAND) {
+        fpd_log(FPD_LOG_DEBUG, "currently %d active children, %d spare children", counts->active,
+                counts->idle);
+    } else if (pool->pm.kind == FPD_PM_DYNAMIC) {
+        fpd_log(FPD_LOG_DEBUG,
+                "currently %d active children, %d spare children, %d running children. Spawning "
+                "rate %d",
+                counts->active, counts->idle, counts->total, rate);
+    }
 }
 
 void fpd_spawn_tick(fpd_pool *pool)
 {
     fpd_pm_counts counts = count(pool);
     fpd_pm_decision decision = fpd_pm_tick(&pool->pm, &counts, fpd_loop_now(pool->loop));
+    int forked;
 
+    tell_counts(pool, &counts, decision.rate);
     fpd_grants_tick(pool);
     if ((uint32_t)counts.active > atomic_load(&pool->board->max_active)) {
         atomic_store(&pool->board->max_active, (uint32_t)counts.active);
     }
-    apply(pool, &decision, &counts, FPD_LOG_DEBUG);
+    forked = apply(pool, &decision, &counts, FPD_LOG_DEBUG);
+    if (forked > 0 && pool->pm.kind == FPD_PM_DYNAMIC) {
+        fpd_log(FPD_LOG_DEBUG, "%d child(ren) have been created dynamically", forked);
+    }
     if (pool->plan->has_process_max && counts.queued > 0) {
         fpd_spawn_follow_queue(pool); /* what waits for a grant is still wanted */
     }
@@ -447,13 +473,17 @@ void fpd_spawn_follow_queue(fpd_pool *pool)
 {
     fpd_pm_counts counts = count(pool);
     fpd_pm_decision decision;
+    int forked;
 
     if (counts.queued > counts.idle &&
         fpd_grants_must_wait(pool, fpd_pm_need(&pool->pm, &counts))) {
         return;
     }
     decision = fpd_pm_follow_queue(&pool->pm, &counts, fpd_loop_now(pool->loop));
-    apply(pool, &decision, &counts, FPD_LOG_DEBUG);
+    forked = apply(pool, &decision, &counts, FPD_LOG_DEBUG);
+    while (pool->pm.kind == FPD_PM_ONDEMAND && forked-- > 0) {
+        fpd_log(FPD_LOG_DEBUG, "got accept without idle child available .... I forked");
+    }
 }
 
 void fpd_spawn_replace(fpd_pool *pool, int64_t lived, int has_served)
@@ -463,12 +493,12 @@ void fpd_spawn_replace(fpd_pool *pool, int64_t lived, int has_served)
         fpd_pm_replace(&pool->pm, &counts, lived, has_served, fpd_loop_now(pool->loop));
 
     pool->spawn->owed++;
-    apply(pool, &decision, &counts, FPD_LOG_NOTICE);
+    (void)apply(pool, &decision, &counts, FPD_LOG_NOTICE);
 }
 
 void fpd_spawn_take_grant(fpd_pool *pool, uint32_t count)
 {
-    fork_some(pool, (int)fpd_grants_take(pool, count), FPD_LOG_DEBUG);
+    (void)fork_some(pool, (int)fpd_grants_take(pool, count), FPD_LOG_DEBUG);
     fpd_dispatch_run(pool);
 }
 
