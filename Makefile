@@ -70,7 +70,7 @@ help:
 # plain: the daemon without PHP (with sanitizers if asked); host: the same files for the hosts, always
 # without sanitizers; php<version>: fpmpoold/php/; module: what httpd loads
 $(MASTER): $(call objects,$(MASTER_SOURCES),plain) | $(BUILD)/bin
-	$(CC) $(SANITIZE) -pie $(LINK_HARDENING) $(USER_LDFLAGS) -o $@ $^ $(APR_LIBS)
+	$(CC) $(SANITIZE) -pie $(LINK_HARDENING) $(USER_LDFLAGS) -o $@ $^ $(APR_LIBS) $(ACL_LIBS)
 
 define host_rules
 $(BUILD)/bin/fpmpool-php$(1): $(call objects,$(HOST_SOURCES),host) \
@@ -129,16 +129,16 @@ $(OBJ)/unit/%.o: t/unit/%.c $(BUILD)/config.mk Makefile
 
 $(UNITS): $(BUILD)/test/%: $(OBJ)/unit/%.o $(LIBRARY) $(BUILD)/pure.a | $(BUILD)/test
 	@test -n "$(CHECK_LIBS)" || { echo 'the unit tests need the library check: apt-get install check, then ./configure'; exit 1; }
-	$(CC) $(SANITIZE) $(USER_LDFLAGS) -o $@ $< $(LIBRARY) $(BUILD)/pure.a $(LIBRARY) $(CHECK_LIBS) $(APR_LIBS)
+	$(CC) $(SANITIZE) $(USER_LDFLAGS) -o $@ $< $(LIBRARY) $(BUILD)/pure.a $(LIBRARY) $(CHECK_LIBS) $(APR_LIBS) $(ACL_LIBS)
 
 define tool_rules
 $(BUILD)/test/$(basename $(notdir $(1))): $(1:%.c=$(OBJ)/plain/%.o) $(LIBRARY) | $(BUILD)/test
-	$$(CC) $$(SANITIZE) $$(USER_LDFLAGS) -o $$@ $$^ $$(APR_LIBS)
+	$$(CC) $$(SANITIZE) $$(USER_LDFLAGS) -o $$@ $$^ $$(APR_LIBS) $$(ACL_LIBS)
 endef
 $(foreach file,$(TOOL_SOURCES),$(eval $(call tool_rules,$(file))))
 
 $(REPLAY): $(BUILD)/test/replay_%: t/fuzz/%.c $(LIBRARY) | $(BUILD)/test
-	$(CC) $(DAEMON_CPPFLAGS) -DFUZZ_REPLAY $(DAEMON_CFLAGS) $(SANITIZE) -o $@ $< $(LIBRARY) $(APR_LIBS)
+	$(CC) $(DAEMON_CPPFLAGS) -DFUZZ_REPLAY $(DAEMON_CFLAGS) $(SANITIZE) -o $@ $< $(LIBRARY) $(APR_LIBS) $(ACL_LIBS)
 
 $(FUZZERS): $(BUILD)/test/%: t/fuzz/%.c $(call sources,wire) | $(BUILD)/test
 	clang $(BASE_CPPFLAGS) -std=gnu11 -g -O1 $(WARNINGS) -fsanitize=fuzzer,address,undefined -o $@ $^

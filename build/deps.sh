@@ -9,7 +9,7 @@ purpose=${1:-build}
 case $purpose in build | demo | test) ;; *) echo "usage: deps.sh build|demo|test" >&2; exit 64 ;; esac
 
 # compiler and libraries the programs are built with
-packages="gcc libc6-dev make apache2-dev libapr1-dev libaprutil1-dev php8.2-dev libphp8.2-embed"
+packages="gcc libc6-dev make apache2-dev libapr1-dev libaprutil1-dev libacl1-dev php8.2-dev libphp8.2-embed"
 if [ "$purpose" != build ]; then
     # httpd itself (without the service's package), fpm's php.ini and conf.d, OPcache
     packages="$packages apache2-bin php8.2-fpm php8.2-opcache php8.2-xml php8.2-gd php8.2-mbstring
@@ -19,9 +19,9 @@ if [ "$purpose" = test ]; then
     # check: unit tests; clang: fuzz targets and a second opinion; php8.2-fpm, nginx: peers;
     # wrk: load; valgrind, strace: memory and system calls; git: what belongs to the tree;
     # mariadb-server-core: the programs without the service, for WordPress; libfcgi-bin: cgi-fcgi;
-    # passwd: a user for the time of a test
+    # passwd: a user for the time of a test; acl: setfacl and getfacl
     packages="$packages check libsubunit-dev clang libclang-rt-14-dev clang-format valgrind strace wrk
-        nginx-light perl git curl procps binutils php-common mariadb-server-core php8.2-mysql libfcgi-bin passwd"
+        nginx-light perl git curl procps binutils php-common mariadb-server-core php8.2-mysql libfcgi-bin passwd acl"
 fi
 
 missing=

@@ -105,9 +105,11 @@ typedef struct fpd_message_refused {
 
 typedef struct fpd_message_connection {
     fpd_connection_id connection;
-    int64_t ready_at;  /* it waits for a worker since then (fpd_monotonic_now); 0: for a request */
-    uint32_t leftover; /* bytes behind this struct, already read from the connection */
-    uint32_t is_fresh; /* no request of it was given to a worker or answered yet */
+    int64_t ready_at;   /* it waits for a worker since then (fpd_monotonic_now); 0: for a request */
+    uint32_t leftover;  /* bytes behind this struct, already read from the connection */
+    uint32_t is_fresh;  /* no request of it was given to a worker or answered yet */
+    uint32_t is_status; /* of pm.status_listen */
+    uint32_t padding;
 } fpd_message_connection;
 
 /* What has to be added to the counters of the next generation; of the last two the greater one

@@ -25,7 +25,8 @@ enum fpd_host_fd {
     FPD_FD_BOARD = 5,    /* board.h, writable */
     FPD_FD_LOG = 6,      /* log.h datagrams, to the master */
     FPD_FD_LISTENER = 7, /* bound and listening, non-blocking */
-    FPD_FD_FIRST_FREE = 8
+    FPD_FD_STATUS = 8,   /* the same of pm.status_listen, or /dev/null: none */
+    FPD_FD_FIRST_FREE = 9
 };
 #define FPD_FD_ANSWER 3 /* of a host that is only asked for constants: a pipe to who asks */
 /* Descriptor 0 is /dev/null; 1 and 2 are one pipe that the master reads line by line into its log

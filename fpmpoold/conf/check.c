@@ -133,6 +133,24 @@ static void check_listen_owner(fpd_parse *parse, fpd_plan_pool *plan)
     }
 }
 
+/* php-fpm finds out at the start, and takes names only. */
+static void check_acl(fpd_parse *parse, fpd_plan_pool *plan, const char *key, const char *names)
+{
+    int is_users = strcmp(key, "listen.acl_users") == 0;
+    char *rest = names != NULL && *names != '\0' ? apr_pstrdup(parse->pool, names) : NULL;
+    const char *name;
+
+    while ((name = strsep(&rest, ",")) != NULL) {
+        if (is_users ? getpwnam(name) == NULL : getgrnam(name) == NULL) {
+            fpd_users_fail(parse, plan, key,
+                           apr_psprintf(parse->pool,
+                                        is_users ? "cannot get uid for user '%s'"
+                                                 : "cannot get gid for group '%s'",
+                                        name));
+        }
+    }
+}
+
 static void check_listen(fpd_parse *parse, fpd_plan_pool *plan)
 {
     if (plan->listen == NULL || *plan->listen == '\0') {
@@ -150,6 +168,8 @@ static void check_listen(fpd_parse *parse, fpd_plan_pool *plan)
                 plan->config_file, plan->config_line, plan->listen, (int)strlen(plan->listen),
                 SOCKET_PATH_MAX);
         }
+        check_acl(parse, plan, "listen.acl_users", plan->listen_acl_users);
+        check_acl(parse, plan, "listen.acl_groups", plan->listen_acl_groups);
     }
     check_listen_owner(parse, plan);
 }

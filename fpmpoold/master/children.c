@@ -96,10 +96,12 @@ static apr_status_t prepare(bundle *made, const fpd_plan_pool *plan, const char 
 /* ---- in the forked child ------------------------------------------------------------------ */
 
 /* Sources may be any number, also one of the targets: first out of the way, then into place. */
-static int place_descriptors(const bundle *made, int listener)
+static int place_descriptors(const bundle *made, fpd_child_sockets sockets)
 {
-    const int sources[] = {made->null, made->output[1], made->output[1], made->channel[1],
-                           made->plan, made->board,     made->log[1],    listener};
+    const int status_listener = sockets.status_listener >= 0 ? sockets.status_listener : made->null;
+    const int sources[] = {made->null,       made->output[1],  made->output[1],
+                           made->channel[1], made->plan,       made->board,
+                           made->log[1],     sockets.listener, status_listener};
     int moved[FPD_FD_FIRST_FREE];
 
     for (int i = 0; i < FPD_FD_FIRST_FREE; i++) {
@@ -116,7 +118,8 @@ static int place_descriptors(const bundle *made, int listener)
     return close_range(FPD_FD_FIRST_FREE, ~0u, 0) == 0;
 }
 
-static void become_host(const bundle *made, int listener, const char *program, char *const *argv)
+static void become_host(const bundle *made, fpd_child_sockets sockets, const char *program,
+                        char *const *argv)
 {
     struct sigaction standard = {.sa_handler = SIG_DFL};
     sigset_t none;
@@ -127,7 +130,7 @@ static void become_host(const bundle *made, int listener, const char *program, c
     sigemptyset(&none);
     (void)setsid(); /* Ctrl-C reaches the master only */
     fpd_hosts_clean_environment();
-    if (place_descriptors(made, listener) && sigprocmask(SIG_SETMASK, &none, NULL) == 0) {
+    if (place_descriptors(made, sockets) && sigprocmask(SIG_SETMASK, &none, NULL) == 0) {
         execv(program, argv);
         fpd_log_to_datagrams(FPD_FD_LOG);
         fpd_log_errno(FPD_LOG_ERROR, errno, "cannot run the interpreter host '%s'", program);
@@ -198,7 +201,7 @@ static apr_status_t watch(fpd_child *child)
 }
 
 apr_status_t fpd_children_start(fpd_child **started, const char *program, const fpd_plan_pool *plan,
-                                const char *reason, int listener, fpd_loop *loop,
+                                const char *reason, fpd_child_sockets sockets, fpd_loop *loop,
                                 fpd_child_message_fn *on_message, void *owner, const char **step,
                                 apr_pool_t *parent)
 {
@@ -232,7 +235,7 @@ apr_status_t fpd_children_start(fpd_child **started, const char *program, const 
         return status;
     }
     if (child->pid == 0) {
-        become_host(&made, listener, program, argv);
+        become_host(&made, sockets, program, argv);
     }
     close_host_ends(&made);
     child->channel = made.channel[0];

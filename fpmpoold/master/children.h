@@ -46,11 +46,17 @@ struct fpd_child {
     fpd_child_message_fn *on_message;
 };
 
-/* Forks and execs `program` with --pool, or --answer and reason when reason is not NULL. listener
- * is handed on, and stays the caller's. Returns an errno with everything undone; *step names what
+/* What a host accepts from; -1: none. */
+typedef struct fpd_child_sockets {
+    int listener;
+    int status_listener; /* pm.status_listen */
+} fpd_child_sockets;
+
+/* Forks and execs `program` with --pool, or --answer and reason when reason is not NULL. sockets
+ * are handed on, and stay the caller's. Returns an errno with everything undone; *step names what
  * failed. */
 apr_status_t fpd_children_start(fpd_child **child, const char *program, const fpd_plan_pool *plan,
-                                const char *reason, int listener, fpd_loop *loop,
+                                const char *reason, fpd_child_sockets sockets, fpd_loop *loop,
                                 fpd_child_message_fn *on_message, void *owner, const char **step,
                                 apr_pool_t *parent);
 

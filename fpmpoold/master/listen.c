@@ -22,6 +22,7 @@
 #include "apr_strings.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "master/listen_acl.h"
 
 #define LIVE_SOCKET_PAUSE 50 /* milliseconds between tries */
 #define DEFAULT_MODE      0660
@@ -75,30 +76,62 @@ static mode_t wanted_mode(const fpd_plan_pool *plan)
     return plan->listen_mode == FPD_PLAN_UNSET ? DEFAULT_MODE : (mode_t)plan->listen_mode;
 }
 
+static apr_status_t change_owner(int fd, const fpd_plan_pool *plan)
+{
+    gid_t group = (gid_t)-1;
+    uid_t user = find_user(plan->listen_owner, &group);
+    apr_status_t status;
+
+    group = find_group(plan->listen_group, group);
+    if ((user == (uid_t)-1 && group == (gid_t)-1) ||
+        fchownat(fd, "", user, group, AT_EMPTY_PATH) == 0) {
+        return APR_SUCCESS;
+    }
+    status = errno;
+    fpd_log_errno(FPD_LOG_ERROR, status, "[pool %s] failed to chown() the socket '%s'", plan->name,
+                  plan->listen);
+    return status;
+}
+
+/* php-fpm's rule: whoever is listed gets in, and the owner stays who the master is. */
+static void say_ignored(const fpd_plan_pool *plan)
+{
+    if (plan->listen_owner != NULL) {
+        fpd_log(FPD_LOG_WARNING, "[pool %s] ACL set, listen.owner = '%s' is ignored", plan->name,
+                plan->listen_owner);
+    }
+    if (plan->listen_group != NULL) {
+        fpd_log(FPD_LOG_WARNING, "[pool %s] ACL set, listen.group = '%s' is ignored", plan->name,
+                plan->listen_group);
+    }
+}
+
 /* Through a descriptor of the socket itself: a path that was swapped meanwhile changes nothing
  * else. */
 static apr_status_t own_socket(const fpd_plan_pool *plan)
 {
     int fd = open(plan->listen, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    gid_t group = (gid_t)-1;
-    uid_t user = find_user(plan->listen_owner, &group);
+    int has_list = fpd_listen_acl_is_wanted(plan);
     char self[32];
     struct stat about;
-    apr_status_t status = APR_SUCCESS;
+    apr_status_t status;
 
     if (fd < 0) {
         return errno;
     }
-    group = find_group(plan->listen_group, group);
     apr_snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
     if (fstat(fd, &about) != 0 || !S_ISSOCK(about.st_mode)) {
-        status = APR_EINVAL;
-    } else if ((user != (uid_t)-1 || group != (gid_t)-1) &&
-               fchownat(fd, "", user, group, AT_EMPTY_PATH) != 0) {
-        status = errno;
-        fpd_log_errno(FPD_LOG_ERROR, status, "[pool %s] failed to chown() the socket '%s'",
-                      plan->name, plan->listen);
-    } else if (chmod(self, wanted_mode(plan)) != 0) {
+        close(fd);
+        return APR_EINVAL;
+    }
+    if (has_list) {
+        say_ignored(plan);
+    }
+    status = has_list ? APR_SUCCESS : change_owner(fd, plan);
+    if (status == APR_SUCCESS) {
+        status = fpd_listen_acl_apply(self, plan, wanted_mode(plan));
+    }
+    if (status == APR_SUCCESS && !has_list && chmod(self, wanted_mode(plan)) != 0) {
         status = errno;
         fpd_log_errno(FPD_LOG_ERROR, status, "[pool %s] failed to chmod() the socket '%s'",
                       plan->name, plan->listen);

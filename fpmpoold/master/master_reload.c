@@ -40,8 +40,8 @@ static void release_listeners(fpd_master *self, const apr_array_header_t *action
 {
     for (int i = 0; i < actions->nelts; i++) {
         const fpd_plan_action *action = &APR_ARRAY_IDX(actions, i, fpd_plan_action);
-        if (action->kind == FPD_PLAN_REPLACE && action->has_new_listener) {
-            fpd_pools_release(self->pools, action->name);
+        if (action->kind == FPD_PLAN_REPLACE) {
+            fpd_pools_release(self->pools, action->plan);
         }
     }
 }

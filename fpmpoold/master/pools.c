@@ -145,20 +145,26 @@ static void wake(void *context, uint32_t events)
     (void)events;
     fpd_loop_remove(record->pools->loop, record->sleep_id);
     record->sleep_id = 0;
+    fpd_pools_status_rouse(record);
     fpd_log(FPD_LOG_DEBUG, "[pool %s] a connection waits, starting the pool again", record->name);
     start_host(record);
 }
 
 void fpd_pools_fall_asleep(fpd_pool_record *record)
 {
-    apr_status_t status = fpd_loop_add(record->pools->loop, record->listener, EPOLLIN, wake, record,
-                                       &record->sleep_id);
+    apr_status_t status = APR_SUCCESS;
 
+    if (record->sleep_id == 0) {
+        status = fpd_loop_add(record->pools->loop, record->listener, EPOLLIN, wake, record,
+                              &record->sleep_id);
+    }
     if (status != APR_SUCCESS) {
         fpd_log_errno(FPD_LOG_ERROR, status, "[pool %s] cannot watch the listening socket",
                       record->name);
         start_host(record);
+        return;
     }
+    fpd_pools_status_sleep(record, wake);
 }
 
 void fpd_pools_take_message(fpd_child *child, const fpd_message *message)
@@ -210,6 +216,7 @@ void fpd_pools_take_message(fpd_child *child, const fpd_message *message)
 static int start_child(fpd_pool_record *record, const char *version, const char *reason)
 {
     fpd_pools *pools = record->pools;
+    fpd_child_sockets sockets = {record->listener, record->status_listener};
     const char *step = "find the interpreter host";
     char shortage[FPD_SHORTAGE_MAX];
     char program[PATH_MAX];
@@ -217,8 +224,8 @@ static int start_child(fpd_pool_record *record, const char *version, const char 
 
     if (fpd_hosts_find(program, sizeof(program), pools->host_directories, version)) {
         status =
-            fpd_children_start(&record->next, program, record->plan, reason, record->listener,
-                               pools->loop, fpd_pools_take_message, record, &step, pools->pool);
+            fpd_children_start(&record->next, program, record->plan, reason, sockets, pools->loop,
+                               fpd_pools_take_message, record, &step, pools->pool);
     }
     if (status != APR_SUCCESS) {
         record->next = NULL;
@@ -273,6 +280,7 @@ static int bind_listener(fpd_pool_record *record)
         record->listener = -1;
         give_reason(record, "the address '%s' cannot be bound", record->plan->listen);
     }
+    fpd_pools_status_open(record);
     return record->listener >= 0;
 }
 
@@ -339,7 +347,7 @@ fpd_pool_record *fpd_pools_make_record(fpd_pools *pools, const fpd_plan_pool *pl
     record->pool = pool;
     record->pools = pools;
     record->name = apr_pstrdup(pool, plan->name);
-    record->listener = -1;
+    record->listener = record->status_listener = -1;
     if (!take_plan(record, plan)) {
         apr_pool_destroy(pool);
         return NULL;
@@ -360,7 +368,7 @@ int fpd_pools_start(fpd_pools *pools, const fpd_plan_pool *plan)
     return record->listener >= 0;
 }
 
-void fpd_pools_give_listener_up(fpd_pool_record *record)
+static void give_main_listener_up(fpd_pool_record *record)
 {
     fpd_loop_remove(record->pools->loop, record->sleep_id);
     record->sleep_id = 0;
@@ -370,17 +378,42 @@ void fpd_pools_give_listener_up(fpd_pool_record *record)
     }
 }
 
-void fpd_pools_release(fpd_pools *pools, const char *name)
+void fpd_pools_give_listener_up(fpd_pool_record *record)
 {
-    fpd_pool_record *record = apr_hash_get(pools->records, name, APR_HASH_KEY_STRING);
+    give_main_listener_up(record);
+    fpd_pools_status_give_up(record);
+}
 
-    record->was_asleep = record->sleep_id != 0;
-    fpd_pools_give_listener_up(record);
+static int is_same_text(const char *left, const char *right)
+{
+    return left == right || (left != NULL && right != NULL && strcmp(left, right) == 0);
+}
+
+void fpd_pools_release(fpd_pools *pools, const fpd_plan_pool *plan)
+{
+    fpd_pool_record *record = apr_hash_get(pools->records, plan->name, APR_HASH_KEY_STRING);
+
+    if (!is_same_text(record->address, plan->listen)) {
+        record->was_asleep = record->sleep_id != 0;
+        give_main_listener_up(record);
+    }
+    if (!is_same_text(record->plan->status_listen, plan->status_listen)) {
+        fpd_pools_status_give_up(record);
+    }
 }
 
 void fpd_pools_close_spares(fpd_pools *pools)
 {
     fpd_listeners_close_spares(pools->listeners);
+}
+
+/* The old plan goes on, with what was given up for the new one. */
+static void stay(fpd_pool_record *record, int gave_listener_up)
+{
+    if (bind_listener(record) &&
+        ((gave_listener_up && record->was_asleep) || record->sleep_id != 0)) {
+        fpd_pools_fall_asleep(record);
+    }
 }
 
 /* 1: the pool has the listener of the new plan. Else it has its old one back, where possible. */
@@ -394,9 +427,7 @@ static int change_listener(fpd_pool_record *record, const fpd_plan_pool *plan)
     record->listener = -1;
     fpd_log(FPD_LOG_ERROR, "[pool %s] the new address cannot be bound, '%s' serves on",
             record->name, record->address);
-    if (bind_listener(record) && record->was_asleep) {
-        fpd_pools_fall_asleep(record);
-    }
+    stay(record, 1);
     return 0;
 }
 
@@ -413,9 +444,7 @@ void fpd_pools_replace(fpd_pools *pools, const fpd_plan_pool *plan, int has_new_
     if (plan->failure != NULL && (is_serving(record) || (has_new_listener && record->was_asleep))) {
         fpd_log(FPD_LOG_ERROR, "[pool %s] %s: the pool serves on as it is", record->name,
                 plan->failure);
-        if (has_new_listener && bind_listener(record) && record->was_asleep) {
-            fpd_pools_fall_asleep(record);
-        }
+        stay(record, has_new_listener);
         return;
     }
     if ((has_new_listener && !change_listener(record, plan)) || !take_plan(record, plan)) {
@@ -427,11 +456,14 @@ void fpd_pools_replace(fpd_pools *pools, const fpd_plan_pool *plan, int has_new_
     if (!has_new_listener && record->listener >= 0) {
         (void)fpd_listen_adjust(record->listener, record->plan); /* logs what it could not do */
     }
+    fpd_pools_status_adjust(record);
+    fpd_pools_status_open(record);
     fpd_pools_drop_next(record);
     if (has_new_listener && record->was_asleep) {
         fpd_pools_fall_asleep(record);
     }
     if (record->sleep_id != 0) { /* the next connection starts the new plan */
+        fpd_pools_status_sleep(record, wake);
         settle(record);
         return;
     }

@@ -45,8 +45,9 @@ void fpd_pools_replace(fpd_pools *pools, const fpd_plan_pool *plan, int has_new_
 void fpd_pools_keep(fpd_pools *pools, const fpd_plan_pool *plan);
 /* Drains it; its listener becomes a spare one. */
 void fpd_pools_stop(fpd_pools *pools, const char *name);
-/* The pool will get another address: its listener becomes a spare one, for whoever gets this. */
-void fpd_pools_release(fpd_pools *pools, const char *name);
+/* The pool will get this plan: listeners whose addresses it does not have in the same place become
+ * spare ones, for whoever gets them. */
+void fpd_pools_release(fpd_pools *pools, const fpd_plan_pool *plan);
 /* The reload is applied: closes the spare listeners, unlinks their sockets. */
 void fpd_pools_close_spares(fpd_pools *pools);
 

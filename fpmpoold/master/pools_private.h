@@ -1,7 +1,7 @@
 /* pools_private.h - what the parts of pools.h share: one pool's record, and all of them.
  *
- * Private to pools.c (one pool's life), pools_all.c (all pools at once) and pools_state.c (over an
- * exec).
+ * Private to pools.c (one pool's life), pools_status.c (its second address), pools_all.c (all pools
+ * at once), pools_permits.c (process.max) and pools_state.c (over an exec).
  */
 #ifndef FPD_POOLS_PRIVATE_H
 #define FPD_POOLS_PRIVATE_H
@@ -17,18 +17,20 @@ typedef struct fpd_pool_record {
     fpd_plan_pool *plan;   /* the newest that this pool could take */
     const char *address;   /* of listener */
     int listener;          /* -1: not bound */
+    int status_listener;   /* of plan->status_listen; -1: not bound, or there is none */
     fpd_child *current;    /* serves */
     fpd_child *next;       /* takes over when READY */
     char reason[512];      /* why the last start failed; "": it did not */
     int64_t backoff;       /* before the next start, microseconds */
     fpd_loop_timer *retry;
-    fpd_loop_id sleep_id; /* set: no process, the master polls the listener */
-    unsigned child_count; /* processes alive */
-    int is_removed;       /* stopped for good; freed with its last child */
-    int was_asleep;       /* when its listener was released */
-    int is_settled;       /* was ready or failed once since its start */
-    uint32_t orphans;     /* of process.max: workers that outlived their pool process */
-    int has_crashed;      /* a worker died of SIGSEGV or SIGBUS since its generation began */
+    fpd_loop_id sleep_id;        /* set: no process, the master polls the listener */
+    fpd_loop_id status_sleep_id; /* and the second one, if it is bound */
+    unsigned child_count;        /* processes alive */
+    int is_removed;              /* stopped for good; freed with its last child */
+    int was_asleep;              /* when its listener was released */
+    int is_settled;              /* was ready or failed once since its start */
+    uint32_t orphans;            /* of process.max: workers that outlived their pool process */
+    int has_crashed;             /* a worker died of SIGSEGV or SIGBUS since its generation began */
 } fpd_pool_record;
 
 struct fpd_pools {
@@ -64,7 +66,7 @@ void fpd_pools_drain_child(fpd_child *child, int patience, fpd_child *successor)
 /* What starts is not wanted any more. */
 void fpd_pools_drop_next(fpd_pool_record *record);
 
-/* The listener goes to the spare ones; a process that serves has its own descriptor of it. */
+/* The listeners go to the spare ones; a process that serves has its own descriptors of them. */
 void fpd_pools_give_listener_up(fpd_pool_record *record);
 
 /* process.max, pools_permits.c: a child begins, has sent WANT or GIVE_BACK, or is gone. */
@@ -75,5 +77,15 @@ void fpd_pools_take_want(fpd_child *child, const fpd_message *message);
 void fpd_pools_take_permits_back(fpd_child *child, const fpd_message *message);
 void fpd_pools_forget_permits(fpd_child *child);
 void fpd_pools_create_permits(fpd_pools *pools);
+
+/* pm.status_listen. Binds it if the plan has one and it is not bound; a failure is logged, and is
+ * no reason not to serve. */
+void fpd_pools_status_open(fpd_pool_record *record);
+void fpd_pools_status_give_up(fpd_pool_record *record);
+/* Owner, mode and the like after a reload that kept it. */
+void fpd_pools_status_adjust(fpd_pool_record *record);
+/* The pool sleeps: whoever asks there wakes it too, by `wake` with the record. Rouse ends that. */
+void fpd_pools_status_sleep(fpd_pool_record *record, fpd_loop_event_fn *wake);
+void fpd_pools_status_rouse(fpd_pool_record *record);
 
 #endif

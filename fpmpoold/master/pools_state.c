@@ -63,6 +63,7 @@ static void save_record(saver *to, fpd_pool_record *record)
     saved = fpd_state_add_pool(to->state, to->scratch);
     saved->plan = record->plan;
     saved->listener = record->listener;
+    saved->status_listener = record->status_listener;
     saved->reason = record->reason;
     saved->backoff = record->backoff;
     saved->retry_at = fpd_loop_timer_when(record->retry);
@@ -125,6 +126,14 @@ static void resume_child(fpd_pool_record *record, const fpd_state_child *saved)
     }
 }
 
+static void say_inherited(int listener, apr_pool_t *scratch)
+{
+    if (listener >= 0) {
+        fpd_log(FPD_LOG_NOTICE, "using inherited socket fd=%d, \"%s\"", listener,
+                fpd_listen_describe(listener, scratch));
+    }
+}
+
 static void resume_record(fpd_pools *pools, const fpd_state_pool *saved)
 {
     fpd_pool_record *record = fpd_pools_make_record(pools, saved->plan);
@@ -134,6 +143,7 @@ static void resume_record(fpd_pools *pools, const fpd_state_pool *saved)
         return;
     }
     record->listener = saved->listener;
+    record->status_listener = saved->status_listener;
     if (saved->reason != NULL) {
         apr_cpystrn(record->reason, saved->reason, sizeof(record->reason));
     }
@@ -168,9 +178,7 @@ void fpd_pools_say_inherited(const fpd_state *state, apr_pool_t *scratch)
 {
     for (int i = 0; i < state->pools->nelts; i++) {
         const fpd_state_pool *saved = APR_ARRAY_IDX(state->pools, i, fpd_state_pool *);
-        if (saved->listener >= 0) {
-            fpd_log(FPD_LOG_NOTICE, "using inherited socket fd=%d, \"%s\"", saved->listener,
-                    fpd_listen_describe(saved->listener, scratch));
-        }
+        say_inherited(saved->listener, scratch);
+        say_inherited(saved->status_listener, scratch);
     }
 }

@@ -47,10 +47,15 @@ static const fpd_record_field child_fields[] = {
 };
 
 static const fpd_record_field pool_fields[] = {
-    DESCRIPTOR(fpd_state_pool, listener), TEXT(fpd_state_pool, reason),
-    TIME(fpd_state_pool, backoff),        TIME(fpd_state_pool, retry_at),
-    BOOLEAN(fpd_state_pool, is_asleep),   BOOLEAN(fpd_state_pool, is_removed),
-    BOOLEAN(fpd_state_pool, is_settled),  NUMBER(fpd_state_pool, orphans, 0, INT32_MAX),
+    DESCRIPTOR(fpd_state_pool, status_listener),
+    DESCRIPTOR(fpd_state_pool, listener),
+    TEXT(fpd_state_pool, reason),
+    TIME(fpd_state_pool, backoff),
+    TIME(fpd_state_pool, retry_at),
+    BOOLEAN(fpd_state_pool, is_asleep),
+    BOOLEAN(fpd_state_pool, is_removed),
+    BOOLEAN(fpd_state_pool, is_settled),
+    NUMBER(fpd_state_pool, orphans, 0, INT32_MAX),
     BOOLEAN(fpd_state_pool, has_crashed),
 };
 
@@ -91,7 +96,7 @@ fpd_state_pool *fpd_state_add_pool(fpd_state *state, apr_pool_t *pool)
 {
     fpd_state_pool *added = apr_pcalloc(pool, sizeof(*added));
 
-    added->listener = -1;
+    added->listener = added->status_listener = -1;
     added->children = apr_array_make(pool, 2, sizeof(fpd_state_child));
     APR_ARRAY_PUSH(state->pools, fpd_state_pool *) = added;
     return added;

@@ -46,7 +46,8 @@ typedef struct fpd_state_child {
 /* fpd_pool_record of pools_private.h */
 typedef struct fpd_state_pool {
     fpd_plan_pool *plan;
-    int listener; /* -1: not bound */
+    int listener;        /* -1: not bound */
+    int status_listener; /* likewise; of pm.status_listen */
     const char *reason;
     int64_t backoff;
     int64_t retry_at; /* 0: no start is due */

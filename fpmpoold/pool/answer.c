@@ -248,12 +248,37 @@ static void answer_status(fpd_connection *connection, const fpd_head *head)
                 body, length);
 }
 
+typedef enum page { PAGE_NONE, PAGE_PING, PAGE_STATUS } page;
+
+static page find_page(const fpd_plan_pool *plan, const fpd_head *head)
+{
+    if (!head->has_file) {
+        return PAGE_NONE;
+    }
+    if (fpd_head_equals(&head->script_name, plan->ping_path)) {
+        return PAGE_PING;
+    }
+    return fpd_head_equals(&head->script_name, plan->status_path) ? PAGE_STATUS : PAGE_NONE;
+}
+
+static void give_page(fpd_connection *connection, const fpd_head *head, page wanted)
+{
+    const fpd_plan_pool *plan = connection->pool->plan;
+
+    if (wanted == PAGE_PING) {
+        answer_page(connection, head, "Content-type: text/plain;charset=UTF-8\r\n" NEVER_CACHE,
+                    plan->ping_response, strlen(plan->ping_response));
+    } else {
+        answer_status(connection, head);
+    }
+}
+
 fpd_answer_match fpd_answer_try(fpd_connection *connection)
 {
     const fpd_plan_pool *plan = connection->pool->plan;
     fpd_head head;
     ssize_t length;
-    int is_ping;
+    page wanted;
 
     if (plan->ping_path == NULL && plan->status_path == NULL) {
         return FPD_ANSWER_NOT_OURS;
@@ -262,9 +287,8 @@ fpd_answer_match fpd_answer_try(fpd_connection *connection)
     if (length <= 0 || head.progress < FPD_HEAD_WHOLE) {
         return FPD_ANSWER_INCOMPLETE;
     }
-    is_ping = fpd_head_equals(&head.script_name, plan->ping_path);
-    if (head.progress == FPD_HEAD_BROKEN || !head.has_file || head.role != WIRE_RESPONDER ||
-        (!is_ping && !fpd_head_equals(&head.script_name, plan->status_path))) {
+    wanted = find_page(plan, &head);
+    if (head.progress == FPD_HEAD_BROKEN || head.role != WIRE_RESPONDER || wanted == PAGE_NONE) {
         return FPD_ANSWER_NOT_OURS; /* what is broken is for a worker to say */
     }
     fpd_connections_hold(connection);
@@ -272,13 +296,64 @@ fpd_answer_match fpd_answer_try(fpd_connection *connection)
         (head.consumed > (size_t)length || !fpd_connections_consume(connection, head.consumed))) {
         head.progress = FPD_HEAD_WHOLE; /* not to its last byte: answered, but not kept */
     }
-    if (is_ping) {
-        answer_page(connection, &head, "Content-type: text/plain;charset=UTF-8\r\n" NEVER_CACHE,
-                    plan->ping_response, strlen(plan->ping_response));
-    } else {
-        answer_status(connection, &head);
-    }
+    give_page(connection, &head, wanted);
     return FPD_ANSWER_GIVEN;
+}
+
+/* ---- pm.status_listen --------------------------------------------------------------------- */
+
+static void write_not_found(fpd_connection *connection, const fpd_head *head)
+{
+    static const char note[] = "Primary script unknown";
+    static const char text[] = "Status: 404 Not Found\r\nContent-type: text/html; charset=UTF-8\r\n"
+                               "\r\nFile not found.\n";
+    uint8_t reply[sizeof(note) + sizeof(text) + 2 * (WIRE_HEADER_SIZE + 8) + WIRE_END_SIZE];
+    uint8_t *end = put_record(reply, WIRE_STDERR, head->request_id, note, sizeof(note) - 1);
+
+    end = put_record(end, WIRE_STDOUT, head->request_id, text, sizeof(text) - 1);
+    end = wire_end_write(end, head->request_id, 0, WIRE_REQUEST_COMPLETE);
+    write_reply(connection, reply, (size_t)(end - reply), 0);
+}
+
+static void answer_whole_head(fpd_connection *connection, fpd_head *head)
+{
+    page wanted = find_page(connection->pool->plan, head);
+    uint8_t reply[WIRE_END_SIZE];
+
+    fpd_connections_hold(connection);
+    head->keep = 0; /* who monitors comes seldom: no connection stays */
+    if (head->role != WIRE_RESPONDER) {
+        (void)wire_end_write(reply, head->request_id, 0, WIRE_UNKNOWN_ROLE);
+        write_reply(connection, reply, sizeof(reply), 0);
+    } else if (wanted == PAGE_NONE) {
+        write_not_found(connection, head);
+    } else {
+        give_page(connection, head, wanted);
+    }
+}
+
+static void try_page(fpd_connection *connection, uint32_t events)
+{
+    fpd_head head;
+    ssize_t length = look(connection, &head);
+    int is_all = length == 0 || length == FPD_POOL_PEEK_SIZE || connection->is_closing ||
+                 (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+
+    if (head.progress == FPD_HEAD_WHOLE || head.progress == FPD_HEAD_REQUEST) {
+        answer_whole_head(connection, &head);
+    } else if (is_all || head.progress == FPD_HEAD_BROKEN) {
+        fpd_connections_linger(connection);
+    } else if (connection->state != FPD_CONNECTION_ANSWERED &&
+               fpd_connections_register(connection, FPD_CONNECTION_ANSWERED,
+                                        EPOLLIN | EPOLLRDHUP)) {
+        fpd_connections_set_deadline(connection, FPD_DEADLINE_HEAD);
+    }
+}
+
+void fpd_answer_page_only(fpd_connection *connection)
+{
+    fpd_connections_hold(connection);
+    try_page(connection, 0);
 }
 
 /* ---- events ------------------------------------------------------------------------------- */
@@ -287,6 +362,8 @@ void fpd_answer_continue(fpd_connection *connection, uint32_t events)
 {
     if (connection->reply != NULL) {
         write_rest(connection);
+    } else if (connection->refusal == NULL) {
+        try_page(connection, events);
     } else {
         try_refusal(connection, events);
     }
@@ -298,6 +375,10 @@ void fpd_answer_expire(fpd_connection *connection)
 
     if (connection->reply != NULL) {
         fpd_connections_close(connection); /* a client that does not read */
+        return;
+    }
+    if (connection->refusal == NULL) {
+        fpd_connections_linger(connection); /* a head that does not come */
         return;
     }
     (void)look(connection, &head); /* not whole in time: answered with what is known */

@@ -38,6 +38,10 @@ typedef enum fpd_answer_match {
 /* Every worker is busy: answers ping.path and pm.status_path. */
 fpd_answer_match fpd_answer_try(fpd_connection *connection);
 
+/* A request that came by pm.status_listen: ping.path, pm.status_path, and for everything else
+ * php-fpm's 404. No worker, no PHP, whatever it asks for. */
+void fpd_answer_page_only(fpd_connection *connection);
+
 /* An event for a connection in state ANSWERED, and the end of its time. */
 void fpd_answer_continue(fpd_connection *connection, uint32_t events);
 void fpd_answer_expire(fpd_connection *connection);

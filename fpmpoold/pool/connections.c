@@ -226,6 +226,8 @@ fpd_connection *fpd_connections_adopt(fpd_pool *pool, int fd, int is_tcp, int is
     entry->is_admitted = 0;
     entry->is_closing = 0;
     entry->is_tcp = is_tcp;
+    entry->is_status = 0;
+    entry->refusal = NULL;
     entry->looks = 0;
     entry->claimed_word = 0;
     pool->connections->used++;
@@ -233,7 +235,7 @@ fpd_connection *fpd_connections_adopt(fpd_pool *pool, int fd, int is_tcp, int is
     return entry;
 }
 
-void fpd_connections_add(fpd_pool *pool, int fd, int is_tcp)
+void fpd_connections_add(fpd_pool *pool, int fd, int is_tcp, int is_status)
 {
     fpd_connection *entry = fpd_connections_adopt(pool, fd, is_tcp, 1);
 
@@ -241,7 +243,10 @@ void fpd_connections_add(fpd_pool *pool, int fd, int is_tcp)
         close(fd);
         return;
     }
-    atomic_fetch_add(&pool->board->accepted, 1);
+    entry->is_status = is_status;
+    if (!is_status) {
+        atomic_fetch_add(&pool->board->accepted, 1);
+    }
     read_head(entry, 0);
 }
 

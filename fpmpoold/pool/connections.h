@@ -48,6 +48,7 @@ typedef struct fpd_connection {
     int is_fresh;          /* no request of it was given to a worker or answered yet */
     int is_closing;        /* its reading side is shut (farewell.h): never wait for more */
     int is_tcp;
+    int is_status;     /* came by pm.status_listen: it must never reach a worker (answer.h) */
     int looks;         /* times that its whole head was looked at while it waited */
     uint8_t *leftover; /* already read from the socket, before what is still in it */
     size_t leftover_length;
@@ -66,8 +67,8 @@ typedef struct fpd_connection {
 apr_status_t fpd_connections_create(fpd_pool *pool);
 
 /* Takes an accepted descriptor (non-blocking, close-on-exec) into the table, state HELD, and looks
- * at it at once. */
-void fpd_connections_add(fpd_pool *pool, int fd, int is_tcp);
+ * at it at once. is_status: of pm.status_listen. */
+void fpd_connections_add(fpd_pool *pool, int fd, int is_tcp, int is_status);
 
 /* Takes one that another generation had, state HELD, without looking at it: not counted as
  * accepted, at a clean point. NULL (fd untouched) when the table is full. */

@@ -350,10 +350,16 @@ void fpd_dispatch_request(fpd_connection *connection)
     uint64_t word;
 
     connection->is_admitted = 0;
-    pool->busy_at = fpd_loop_now(pool->loop);
+    if (!connection->is_status) {
+        pool->busy_at = fpd_loop_now(pool->loop);
+    }
     if (pool->setup.refusal != NULL || (pool->phase == FPD_POOL_STOPPING && !pool->is_giving)) {
         fpd_answer_refuse(connection,
                           pool->setup.refusal != NULL ? pool->setup.refusal : "the pool stops");
+        return;
+    }
+    if (connection->is_status) { /* the only way to a worker goes on below */
+        fpd_answer_page_only(connection);
         return;
     }
     if (pool->is_giving) {

@@ -141,7 +141,8 @@ static int pass(fpd_connection *connection)
     fpd_message_connection message = {.connection = fpd_connections_id(connection),
                                       .ready_at = was_queued ? connection->ready_at : 0,
                                       .leftover = (uint32_t)connection->leftover_length,
-                                      .is_fresh = (uint32_t)connection->is_fresh};
+                                      .is_fresh = (uint32_t)connection->is_fresh,
+                                      .is_status = (uint32_t)connection->is_status};
     int result;
 
     fpd_connections_hold(connection);

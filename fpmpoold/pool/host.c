@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "apr_general.h"
@@ -63,6 +64,14 @@ static int report_error(host *self, const char *what, int error)
 
 /* ---- as root ------------------------------------------------------------------------------ */
 
+static int is_listening(int fd)
+{
+    int answer = 0;
+    socklen_t size = sizeof(answer);
+
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &answer, &size) == 0 && answer;
+}
+
 static int take_descriptors(host *self)
 {
     fpd_pool_setup *setup = &self->setup;
@@ -97,6 +106,7 @@ static int take_descriptors(host *self)
     setup->master = FPD_FD_CHANNEL;
     setup->log = FPD_FD_LOG;
     setup->listener = FPD_FD_LISTENER;
+    setup->status_listener = is_listening(FPD_FD_STATUS) ? FPD_FD_STATUS : -1;
     setup->access_log = -1;
     setup->slow_log = -1;
     setup->run_worker = fpd_worker_run;

@@ -1,7 +1,9 @@
-/* listener.c - takes connections from the listening socket into the table.
+/* listener.c - takes connections from the listening sockets into the table.
  *
- * Runs in the pool process. When descriptors run out it leaves epoll (a level-triggered listener
- * would spin), asks for idle kept connections to be closed, and comes back when there is room.
+ * Runs in the pool process. Besides the pool's own socket there may be that of pm.status_listen,
+ * whose connections never reach a worker. When descriptors run out a listener leaves epoll (a
+ * level-triggered listener would spin), asks for idle kept connections to be closed, and comes back
+ * when there is room.
  */
 #include "pool/listener.h"
 
@@ -26,8 +28,10 @@
 #define MOST_ALLOWED    256
 
 typedef struct fpd_listener {
+    fpd_pool *pool;
     int fd; /* -1: left */
     int is_tcp;
+    int is_status;     /* of pm.status_listen */
     fpd_loop_id watch; /* 0: not polled */
     fpd_loop_timer *retry;
     int is_short_reported;
@@ -128,9 +132,9 @@ int fpd_listener_has_room(const fpd_pool *pool)
 
 /* ---- accepting ---------------------------------------------------------------------------- */
 
-static void pause_accepting(fpd_pool *pool, int error)
+static void pause_accepting(fpd_listener *listener, int error)
 {
-    fpd_listener *listener = pool->listener;
+    fpd_pool *pool = listener->pool;
 
     fpd_loop_remove(pool->loop, listener->watch);
     listener->watch = 0;
@@ -148,8 +152,8 @@ static void pause_accepting(fpd_pool *pool, int error)
 
 static void accept_some(void *context, uint32_t events)
 {
-    fpd_pool *pool = context;
-    fpd_listener *listener = pool->listener;
+    fpd_listener *listener = context;
+    fpd_pool *pool = listener->pool;
 
     (void)events;
     /* level-triggered: what is left over wakes again. Mostly one connection has come, and a second
@@ -160,13 +164,13 @@ static void accept_some(void *context, uint32_t events)
         int on = 1;
         int fd;
         if (!fpd_listener_has_room(pool)) {
-            pause_accepting(pool, EMFILE);
+            pause_accepting(listener, EMFILE);
             return;
         }
         fd = accept4(listener->fd, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
             if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-                pause_accepting(pool, errno);
+                pause_accepting(listener, errno);
             } else if (errno == EINTR || errno == ECONNABORTED || errno == EPROTO) {
                 continue;
             } else if (errno != EAGAIN) {
@@ -182,80 +186,116 @@ static void accept_some(void *context, uint32_t events)
         if (listener->is_tcp) {
             (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         }
-        fpd_connections_add(pool, fd, listener->is_tcp);
+        fpd_connections_add(pool, fd, listener->is_tcp, listener->is_status);
     }
     listener->burst = listener->burst * 2 < ACCEPTS_AT_ONCE ? listener->burst * 2 : ACCEPTS_AT_ONCE;
 }
 
+static apr_status_t start(fpd_listener *listener)
+{
+    fpd_loop_timer_cancel(listener->retry);
+    return fpd_loop_add(listener->pool->loop, listener->fd, EPOLLIN, accept_some, listener,
+                        &listener->watch);
+}
+
 static void try_again(void *context)
 {
-    fpd_pool *pool = context;
+    fpd_listener *listener = context;
 
-    if (pool->listener->fd >= 0 && pool->listener->watch == 0) {
-        (void)fpd_listener_start(pool);
+    if (listener->fd >= 0 && listener->watch == 0) {
+        (void)start(listener);
     }
 }
 
 apr_status_t fpd_listener_start(fpd_pool *pool)
 {
-    fpd_listener *listener = pool->listener;
+    apr_status_t status = start(pool->listener);
 
-    fpd_loop_timer_cancel(listener->retry);
-    return fpd_loop_add(pool->loop, listener->fd, EPOLLIN, accept_some, pool, &listener->watch);
+    if (status == APR_SUCCESS && pool->status_listener != NULL) {
+        status = start(pool->status_listener);
+    }
+    return status;
 }
 
-void fpd_listener_leave(fpd_pool *pool)
+static void leave(fpd_listener *listener)
 {
-    fpd_listener *listener = pool->listener;
-
-    if (listener->fd < 0) {
+    if (listener == NULL || listener->fd < 0) {
         return;
     }
-    fpd_loop_remove(pool->loop, listener->watch);
+    fpd_loop_remove(listener->pool->loop, listener->watch);
     fpd_loop_timer_cancel(listener->retry);
     listener->watch = 0;
     close(listener->fd);
     listener->fd = -1;
-    pool->setup.listener = -1;
 }
 
-void fpd_listener_descriptor_freed(fpd_pool *pool)
+void fpd_listener_leave(fpd_pool *pool)
 {
-    fpd_listener *listener = pool->listener;
+    leave(pool->listener);
+    leave(pool->status_listener);
+    pool->setup.listener = pool->setup.status_listener = -1;
+}
 
+static void accept_again(fpd_listener *listener)
+{
     if (listener == NULL || listener->watch != 0 || !fpd_loop_timer_is_set(listener->retry)) {
         return;
     }
     /* from the timer, so that a table that is being emptied is not refilled half-way */
-    fpd_loop_timer_set(listener->retry, fpd_loop_now(pool->loop));
+    fpd_loop_timer_set(listener->retry, fpd_loop_now(listener->pool->loop));
 }
 
-apr_status_t fpd_listener_create(fpd_pool *pool)
+void fpd_listener_descriptor_freed(fpd_pool *pool)
+{
+    accept_again(pool->listener);
+    accept_again(pool->status_listener);
+}
+
+/* ---- making ------------------------------------------------------------------------------- */
+
+static apr_status_t make(fpd_listener **made, fpd_pool *pool, int fd, uint32_t descriptor_limit)
 {
     fpd_listener *listener = apr_pcalloc(pool->memory, sizeof(*listener));
     struct sockaddr_storage address;
     socklen_t size = sizeof(address);
-    struct rlimit limit;
-    rlim_t reserved = RESERVED + 3 * (rlim_t)pool->slot_count;
 
-    if (getsockname(pool->setup.listener, (struct sockaddr *)&address, &size) != 0 ||
-        getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+    if (getsockname(fd, (struct sockaddr *)&address, &size) != 0) {
         return errno;
     }
-    listener->fd = pool->setup.listener;
+    listener->pool = pool;
+    listener->fd = fd;
     listener->burst = 1;
     listener->is_tcp = address.ss_family == AF_INET || address.ss_family == AF_INET6;
-    listener->retry = fpd_loop_timer_create(pool->loop, try_again, pool);
-    if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > UINT32_MAX) {
-        listener->descriptor_limit = UINT32_MAX;
-    } else if (limit.rlim_cur > 2 * reserved) {
-        listener->descriptor_limit = (uint32_t)(limit.rlim_cur - reserved);
-    } else {
-        listener->descriptor_limit = (uint32_t)(limit.rlim_cur / 2);
-    }
+    listener->is_status = fd == pool->setup.status_listener;
+    listener->retry = fpd_loop_timer_create(pool->loop, try_again, listener);
+    listener->descriptor_limit = descriptor_limit;
     if (pool->plan->listen_allowed_clients != NULL) {
         read_allowed(listener, pool->plan->listen_allowed_clients, pool->memory);
     }
-    pool->listener = listener;
+    *made = listener;
     return APR_SUCCESS;
+}
+
+apr_status_t fpd_listener_create(fpd_pool *pool)
+{
+    rlim_t reserved = RESERVED + 3 * (rlim_t)pool->slot_count;
+    struct rlimit limit;
+    uint32_t most;
+    apr_status_t status;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return errno;
+    }
+    if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > UINT32_MAX) {
+        most = UINT32_MAX;
+    } else if (limit.rlim_cur > 2 * reserved) {
+        most = (uint32_t)(limit.rlim_cur - reserved);
+    } else {
+        most = (uint32_t)(limit.rlim_cur / 2);
+    }
+    status = make(&pool->listener, pool, pool->setup.listener, most);
+    if (status == APR_SUCCESS && pool->setup.status_listener >= 0) {
+        status = make(&pool->status_listener, pool, pool->setup.status_listener, most);
+    }
+    return status;
 }

@@ -1,5 +1,5 @@
-/* listener.h - accepting connections (dispatch.md 2: EMFILE; php-fpm's listen.allowed_clients).
- */
+/* listener.h - accepting connections (dispatch.md 2: EMFILE; php-fpm's listen.allowed_clients and
+ * pm.status_listen). */
 #ifndef FPD_LISTENER_H
 #define FPD_LISTENER_H
 
@@ -8,10 +8,10 @@
 /* Prepares; nothing is accepted yet. */
 apr_status_t fpd_listener_create(fpd_pool *pool);
 
-/* Starts to poll the listening socket. */
+/* Starts to poll the listening sockets. */
 apr_status_t fpd_listener_start(fpd_pool *pool);
 
-/* Leaves the listening socket for good and closes our descriptor of it. */
+/* Leaves the listening sockets for good and closes our descriptors of them. */
 void fpd_listener_leave(fpd_pool *pool);
 
 /* May the table take one more descriptor? */

@@ -26,13 +26,14 @@
 typedef void fpd_pool_worker_fn(const fpd_worker_setup *setup);
 
 /* What the process was given; descriptors stay the caller's until the process ends, except that
- * REOPEN replaces (closes) the two log files and DRAIN closes the listener. */
+ * REOPEN replaces (closes) the two log files and DRAIN closes the listeners. */
 typedef struct fpd_pool_setup {
     const fpd_plan_pool *plan;
     fpd_board *board;
     int master;          /* channel to the master */
     int log;             /* datagrams to the master */
     int listener;        /* bound, listening, non-blocking */
+    int status_listener; /* the same of pm.status_listen, or -1 */
     int access_log;      /* or -1 */
     int slow_log;        /* or -1 */
     int file_limit;      /* soft RLIMIT_NOFILE of workers, 0: none */
@@ -62,6 +63,7 @@ typedef struct fpd_pool {
     uint32_t slot_count; /* of the board, learned when it was still only ours */
     struct fpd_connections *connections;
     struct fpd_listener *listener;
+    struct fpd_listener *status_listener; /* or NULL */
     struct fpd_spawn *spawn;
     struct fpd_handover *handover;
     struct fpd_takeover *takeover;

@@ -178,6 +178,7 @@ static int take_connection(source *from, const fpd_message *message)
         forget(from);
         return 1;
     }
+    connection->is_status = about.is_status != 0;
     fpd_connections_set_leftover(connection, bytes + sizeof(about), about.leftover);
     connection->is_admitted = about.ready_at > 0;
     connection->ready_at =

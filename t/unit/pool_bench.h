@@ -110,6 +110,7 @@ static void bench_start(bench *self)
         setup.master = channel[1];
         setup.log = log[1];
         setup.listener = self->listener;
+        setup.status_listener = -1;
         if (apr_pool_create(&memory, NULL) != APR_SUCCESS ||
             fpd_pool_create(&pool, &setup, memory) != APR_SUCCESS) {
             _exit(71);
