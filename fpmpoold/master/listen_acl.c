@@ -16,6 +16,7 @@
 #include "base/log.h"
 
 #define NAME_MAX_LENGTH 256
+#define MODE_ENTRIES    3   /* owner, group, others */
 #define FOLDER_MAX      256 /* a socket's path is shorter */
 
 int fpd_listen_acl_is_wanted(const fpd_plan_pool *plan)
@@ -167,8 +168,10 @@ static apr_status_t write_list(const char *path, const fpd_plan_pool *plan, mode
     if (status == APR_SUCCESS) {
         status = allow_names(&list, plan, ACL_GROUP, plan->listen_acl_groups);
     }
-    if (status == APR_SUCCESS && (acl_calc_mask(&list) != 0 || acl_valid(list) != 0 ||
-                                  acl_set_file(path, ACL_TYPE_ACCESS, list) != 0)) {
+    /* without anybody named, a mask would make it more than a mode */
+    if (status == APR_SUCCESS &&
+        ((acl_entries(list) > MODE_ENTRIES && acl_calc_mask(&list) != 0) || acl_valid(list) != 0 ||
+         acl_set_file(path, ACL_TYPE_ACCESS, list) != 0)) {
         status = errno;
         fpd_log_errno(FPD_LOG_ERROR, status, "[pool %s] failed to write the ACL of the socket '%s'",
                       plan->name, plan->listen);

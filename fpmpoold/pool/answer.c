@@ -222,7 +222,9 @@ static void answer_page(fpd_connection *connection, const fpd_head *head, const 
     memcpy(content + headers_length, body, length - headers_length);
     end = put_record(reply, WIRE_STDOUT, head->request_id, content, length);
     end = wire_end_write(end, head->request_id, 0, WIRE_REQUEST_COMPLETE);
-    atomic_fetch_add(&connection->pool->board->answered, 1);
+    if (!connection->is_status) { /* php-fpm's figures are without those too */
+        atomic_fetch_add(&connection->pool->board->answered, 1);
+    }
     write_reply(connection, reply, (size_t)(end - reply),
                 head->keep && head->progress == FPD_HEAD_REQUEST);
 }
