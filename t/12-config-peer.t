@@ -392,8 +392,11 @@ subtest 'pool keys (1.6)' => sub {
     compare('no listen', "[www]\n$no_listen");
     compare("listen = $_", "[www]\n${no_listen}listen = $_\n") for '""', '9000', '127.0.0.1:9000', '[::1]:9000', '*:9000', ':9000', 'localhost:9000', 'name:port', '0', '99999', 'w.sock', './w.sock', 'a b.sock', '[::]:9000', '127.0.0.1:0', '"w.sock "';
     each_pool_value('listen.backlog', '0', '511', '-1', '-2', 'x');
-    each_pool_value('listen.acl_users', 'www-data', 'www-data,nobody', 'nobody-of-this-name', '""');
-    each_pool_value('listen.acl_groups', 'www-data', 'no-such-group', 'www-data,nogroup');
+    each_pool_value('listen.acl_users', 'www-data', 'www-data,nobody', '""');
+    each_pool_value('listen.acl_groups', 'www-data', 'www-data,nogroup');
+    # the peer finds out when it starts, and does not
+    compare('an ACL user that is missing', pool("listen.acl_users = nobody-of-this-name\n"), ours => qr/\AERROR: \[pool www\] cannot get uid for user 'nobody-of-this-name'\z/);
+    compare('an ACL group that is missing', pool("listen.acl_groups = www-data,no-such-group\n"), ours => qr/\AERROR: \[pool www\] cannot get gid for group 'no-such-group'\z/);
     compare('ACL and owner', pool("listen.acl_users = www-data\nlisten.owner = www-data\nlisten.group = www-data\n"));
     compare('ACL of groups and group', pool("listen.acl_groups = www-data\nlisten.group = www-data\n"));
     each_pool_value('listen.owner', 'www-data', '33', 'nobody-of-this-name', '""');

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "apr_errno.h"
+#include "base/log_syslog.h"
 
 #define PATIENCE 200 /* milliseconds that a reader may be late before lines are lost */
 
@@ -26,10 +27,11 @@ static struct {
     int fd;
     int also_fd;
     fpd_log_level level;
-    unsigned dropped; /* datagrams that found no room since the last one that did */
+    unsigned dropped; /* datagrams that were given up since the last one that was taken */
     int is_impatient; /* lines are rather lost than waited for */
     fpd_log_file file;
     fpd_log_file also_file;
+    fpd_log_syslog syslog;
 } sink = {.kind = SINK_DESCRIPTOR, .fd = STDERR_FILENO, .also_fd = -1, .level = FPD_LOG_NOTICE};
 
 void fpd_log_set_level(fpd_log_level level)
@@ -71,11 +73,11 @@ void fpd_log_to_datagrams(int fd)
     sink.also_fd = -1;
 }
 
-void fpd_log_to_syslog(const char *ident, int facility)
+int fpd_log_to_syslog(const char *ident, int facility)
 {
     sink.kind = SINK_SYSLOG;
     sink.also_fd = -1;
-    openlog(ident, LOG_PID | LOG_CONS, facility);
+    return fpd_log_syslog_open(&sink.syslog, ident, facility);
 }
 
 const char *fpd_log_level_name(fpd_log_level level)
@@ -95,24 +97,29 @@ const char *fpd_log_level_name(fpd_log_level level)
     return "UNKNOWN";
 }
 
-/* Copies text without control characters (a tenant's message must not forge a second line). Returns
- * the bytes written; cuts at size. */
-static size_t escape(char *to, size_t size, const char *text, size_t length)
+/* A tenant's message must not forge a second line. */
+size_t fpd_log_escape(char *to, size_t size, const char *text, size_t length, size_t *taken)
 {
     static const char digits[] = "0123456789abcdef";
     size_t used = 0;
+    size_t i;
 
-    for (size_t i = 0; i < length && used + 4 < size; i++) {
+    for (i = 0; i < length; i++) {
         unsigned char c = (unsigned char)text[i];
-        if ((c < 0x20 && c != '\t') || c == 0x7f) {
+        int is_plain = (c >= 0x20 || c == '\t') && c != 0x7f;
+        if (size - used < (is_plain ? 1 : 4)) {
+            break;
+        }
+        if (is_plain) {
+            to[used++] = (char)c;
+        } else {
             to[used++] = '\\';
             to[used++] = 'x';
             to[used++] = digits[c >> 4];
             to[used++] = digits[c & 15];
-        } else {
-            to[used++] = (char)c;
         }
     }
+    *taken = i;
     return used;
 }
 
@@ -132,6 +139,18 @@ static size_t stamp(char *to, size_t size, fpd_log_level level)
         used += (size_t)snprintf(to + used, size - used, "] %s: ", fpd_log_level_name(level));
     }
     return used;
+}
+
+size_t fpd_log_stamp_size(fpd_log_level level, long pid)
+{
+    char pid_text[32];
+    size_t size = sizeof("[24-Nov-2026 10:15:00] : ") - 1 + strlen(fpd_log_level_name(level));
+
+    if (sink.level == FPD_LOG_DEBUG) {
+        size +=
+            sizeof(".000000") - 1 + (size_t)snprintf(pid_text, sizeof(pid_text), "pid %ld, ", pid);
+    }
+    return size;
 }
 
 /* A command waits for whoever reads what it prints. The daemon does so for a moment, once. */
@@ -155,7 +174,7 @@ static int put_line(fpd_log_file *file, int fd, const char *line, size_t length)
             file->error = file->lost++ == 0 ? EAGAIN : file->error;
             return EAGAIN;
         }
-        error = fpd_log_file_write(file, fd, line, length);
+        error = fpd_log_file_write(file, fd, line, length, sink.is_impatient ? PATIENCE : -1);
     } while (error == EAGAIN && !sink.is_impatient);
     return error;
 }
@@ -182,12 +201,16 @@ static void write_to(fpd_log_file *file, int fd, const char *line, size_t length
     (void)put_line(file, fd, line, length);
 }
 
-static void write_line(fpd_log_level level, const char *text, size_t length)
+/* Not inlined: its line is much larger than what other processes need. */
+static void __attribute__((noinline))
+write_line(fpd_log_level level, const char *prefix, const char *text, size_t length)
 {
-    char line[FPD_LOG_MAX * 2];
+    char line[FPD_LOG_LINE_MAX + FPD_LOG_MAX];
     size_t used = stamp(line, 128, level);
+    size_t taken;
 
-    used += escape(line + used, sizeof(line) - used - 1, text, length);
+    used += fpd_log_escape(line + used, FPD_LOG_MAX / 2, prefix, strlen(prefix), &taken);
+    used += fpd_log_escape(line + used, sizeof(line) - used - 1, text, length, &taken);
     line[used++] = '\n';
     write_to(&sink.file, sink.fd, line, used);
     if (sink.also_fd >= 0 && level >= FPD_LOG_NOTICE) {
@@ -195,49 +218,55 @@ static void write_line(fpd_log_level level, const char *text, size_t length)
     }
 }
 
-static void send_datagram(fpd_log_level level, const char *text, size_t length)
+/* Says what was dropped first: a line that goes through then is the first after those. */
+static int send_datagram(char level, const char *prefix, const char *text, size_t length)
 {
-    char level_byte = (char)level;
-    struct iovec parts[2] = {{&level_byte, 1}, {(void *)text, length}};
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    struct iovec parts[3] = {
+        {&level, 1}, {(void *)(size_t)prefix, strlen(prefix)}, {(void *)(size_t)text, length}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 3};
+    char note[96];
+    int n;
 
-    if (sendmsg(sink.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
-        sink.dropped++;
-        return;
-    }
     if (sink.dropped > 0) {
-        char note[96];
-        int n = snprintf(note, sizeof(note), "%c%u log messages were dropped: the log is too slow",
-                         (char)FPD_LOG_WARNING, sink.dropped);
-        if (send(sink.fd, note, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) > 0) {
-            sink.dropped = 0;
+        n = snprintf(note, sizeof(note), "%c%u log messages were dropped: the log is too slow",
+                     (char)FPD_LOG_WARNING, sink.dropped);
+        if (send(sink.fd, note, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+            return 0;
         }
+        sink.dropped = 0;
     }
+    return sendmsg(sink.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
 
-static void write_syslog(fpd_log_level level, const char *text, size_t length)
+static void __attribute__((noinline))
+write_syslog(fpd_log_level level, const char *prefix, const char *text, size_t length)
 {
     static const int priorities[] = {LOG_DEBUG,   LOG_DEBUG, LOG_NOTICE,
                                      LOG_WARNING, LOG_ERR,   LOG_ALERT};
-    char line[FPD_LOG_MAX * 2];
-    size_t used = escape(line, sizeof(line) - 1, text, length);
+    char line[FPD_LOG_LINE_MAX + FPD_LOG_MAX];
+    size_t used =
+        (size_t)snprintf(line, 64, "[%s] ", fpd_log_level_name(level)); /* php-fpm's own */
+    size_t taken;
 
-    syslog(priorities[level], "[%s] %.*s", fpd_log_level_name(level), (int)used, line);
+    used += fpd_log_escape(line + used, FPD_LOG_MAX / 2, prefix, strlen(prefix), &taken);
+    used += fpd_log_escape(line + used, sizeof(line) - used, text, length, &taken);
+    fpd_log_syslog_send(&sink.syslog, priorities[level], line, used,
+                        sink.is_impatient ? PATIENCE : -1);
 }
 
-static void emit(fpd_log_level level, const char *text, size_t length)
+static int emit(fpd_log_level level, const char *prefix, const char *text, size_t length)
 {
     switch (sink.kind) {
     case SINK_DESCRIPTOR:
-        write_line(level, text, length);
+        write_line(level, prefix, text, length);
         break;
     case SINK_DATAGRAMS:
-        send_datagram(level, text, length);
-        break;
+        return send_datagram((char)level, prefix, text, length);
     case SINK_SYSLOG:
-        write_syslog(level, text, length);
+        write_syslog(level, prefix, text, length);
         break;
     }
+    return 1;
 }
 
 /* Length of what vsnprintf put into text[size]; marks a cut message with "...". */
@@ -261,7 +290,10 @@ void fpd_log_va(fpd_log_level level, const char *format, va_list arguments)
     if (level < sink.level || level < FPD_LOG_DEBUG || level > FPD_LOG_ALERT) {
         return;
     }
-    emit(level, text, settle(text, sizeof(text), vsnprintf(text, sizeof(text), format, arguments)));
+    if (!emit(level, "", text,
+              settle(text, sizeof(text), vsnprintf(text, sizeof(text), format, arguments)))) {
+        sink.dropped++;
+    }
     errno = saved;
 }
 
@@ -289,19 +321,49 @@ void fpd_log_errno(fpd_log_level level, int error, const char *format, ...)
     errno = saved;
 }
 
-void fpd_log_raw(const char *text, size_t length)
+int fpd_log_line(fpd_log_level level, const char *prefix, const char *text, size_t length)
 {
-    char line[FPD_LOG_MAX * 2];
-    size_t used;
     int saved = errno;
+    int is_taken = level < sink.level || level < FPD_LOG_DEBUG || level > FPD_LOG_ALERT ||
+                   emit(level, prefix, text, length);
 
-    if (sink.kind != SINK_DESCRIPTOR) {
-        emit(FPD_LOG_WARNING, text, length);
-        errno = saved;
-        return;
-    }
-    used = escape(line, sizeof(line) - 1, text, length);
-    line[used++] = '\n';
-    write_to(&sink.file, sink.fd, line, used);
     errno = saved;
+    return is_taken;
+}
+
+static void __attribute__((noinline)) write_raw(const char *text, size_t length)
+{
+    char line[FPD_LOG_LINE_MAX + 1];
+
+    if (length > FPD_LOG_LINE_MAX) {
+        length = FPD_LOG_LINE_MAX;
+    }
+    memcpy(line, text, length);
+    line[length] = '\n';
+    write_to(&sink.file, sink.fd, line, length + 1);
+}
+
+int fpd_log_raw(const char *text, size_t length)
+{
+    int saved = errno;
+    int is_taken = 1;
+
+    switch (sink.kind) {
+    case SINK_DESCRIPTOR:
+        write_raw(text, length);
+        break;
+    case SINK_DATAGRAMS:
+        is_taken = send_datagram(FPD_LOG_RAW, "", text, length);
+        break;
+    case SINK_SYSLOG: /* which has lines with a level only */
+        write_syslog(FPD_LOG_WARNING, "", text, length);
+        break;
+    }
+    errno = saved;
+    return is_taken;
+}
+
+void fpd_log_drop(void)
+{
+    sink.dropped++;
 }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -39,7 +40,31 @@ int fpd_log_file_open_again(int fd)
     return open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK);
 }
 
-int fpd_log_file_write(fpd_log_file *file, int fd, const char *line, size_t length)
+/* Writes what is left of a line that was begun. Returns the bytes that went out. */
+static size_t write_rest(int fd, const char *line, size_t length, int patience)
+{
+    struct pollfd waited = {.fd = fd, .events = POLLOUT};
+    size_t done = 0;
+
+    while (done < length) {
+        ssize_t written;
+        int ready = poll(&waited, 1, patience);
+        if (ready < 0 && errno == EINTR) {
+            continue;
+        }
+        if (ready <= 0) {
+            break;
+        }
+        written = write(fd, line + done, length - done);
+        if (written <= 0 && (written == 0 || (errno != EINTR && errno != EAGAIN))) {
+            break;
+        }
+        done += written > 0 ? (size_t)written : 0;
+    }
+    return done;
+}
+
+int fpd_log_file_write(fpd_log_file *file, int fd, const char *line, size_t length, int patience)
 {
     struct iovec parts[2] = {{.iov_base = "\n", .iov_len = file->is_cut ? 1 : 0},
                              {.iov_base = (char *)(size_t)line, .iov_len = length}};
@@ -49,11 +74,15 @@ int fpd_log_file_write(fpd_log_file *file, int fd, const char *line, size_t leng
     do {
         written = writev(fd, parts, 2);
     } while (written < 0 && errno == EINTR);
+    error = written < 0 ? errno : ENOSPC; /* a part of it: the disk, or a pipe, has become full */
+    if (written > (ssize_t)parts[0].iov_len && patience != 0) {
+        size_t begun = (size_t)written - parts[0].iov_len;
+        written += (ssize_t)write_rest(fd, line + begun, length - begun, patience);
+    }
     if (written == (ssize_t)(parts[0].iov_len + length)) {
         file->is_cut = 0;
         return 0;
     }
-    error = written < 0 ? errno : ENOSPC; /* a part of it: the disk, or a pipe, has become full */
     if (written > (ssize_t)parts[0].iov_len) {
         file->is_cut = 1;
     } else if (written > 0) {

@@ -25,8 +25,11 @@ int fpd_log_file_open(const char *path, int flags);
  * Returns the new one (CLOEXEC), or -1 where that is impossible or fd is no pipe. */
 int fpd_log_file_open_again(int fd);
 
-/* Writes one line, its line end included, and counts it if that fails. Returns 0 or errno. */
-int fpd_log_file_write(fpd_log_file *file, int fd, const char *line, size_t length);
+/* Writes one line, its line end included, and counts it if that fails. A pipe that takes a part of
+ * a long line is waited for, `patience` milliseconds for each further part (0: not at all, -1: as
+ * long as it takes), so that a line that is longer than the pipe arrives whole. Returns 0 or errno.
+ */
+int fpd_log_file_write(fpd_log_file *file, int fd, const char *line, size_t length, int patience);
 
 /* What the administrator can do about the errno of a log, as a part of a sentence. */
 const char *fpd_log_file_advice(int error);

@@ -94,10 +94,6 @@ static void check_global(fpd_parse *parse)
     if (global->systemd_interval < 0) {
         global->systemd_interval = SYSTEMD_INTERVAL;
     }
-    if (!global->log_buffering) {
-        fpd_parse_say(parse, FPD_CONF_NOTICE, 0, "log_buffering",
-                      "'log_buffering = no' has no effect: each line is always one write");
-    }
     if (global->pid == NULL) {
         global->pid = options->pid_file;
     }

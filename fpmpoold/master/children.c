@@ -223,6 +223,7 @@ apr_status_t fpd_children_start(fpd_child **started, const char *program, const 
     child->is_answering = reason != NULL;
     child->started_at = fpd_monotonic_now();
     child->source.name = apr_pstrdup(pool, plan->name);
+    child->source.is_raw_allowed = plan->catch_workers_output && !plan->decorate_workers_output;
     status = prepare(&made, plan, step, pool);
     if (status == APR_SUCCESS) {
         *step = "fork";

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -51,6 +52,18 @@ void fpd_logs_close_pair(fpd_logs_pair *logs)
     }
 }
 
+/* To whoever starts the daemon: the log itself cannot be told. */
+static void say_no_syslog(int error)
+{
+    char reason[128];
+
+    apr_strerror(error, reason, sizeof(reason));
+    (void)fprintf(stderr,
+                  "error_log = syslog: cannot connect to /dev/log: %s (%d); lines are lost until a "
+                  "log daemon listens there\n",
+                  reason, error);
+}
+
 /* Opens logs->error_log, which may be the word syslog. */
 static apr_status_t open_error_log(fpd_logs *logs, const fpd_conf_global *global)
 {
@@ -58,7 +71,11 @@ static apr_status_t open_error_log(fpd_logs *logs, const fpd_conf_global *global
 
     logs->error_fd = -1;
     if (strcasecmp(logs->error_log, "syslog") == 0) {
-        fpd_log_to_syslog(apr_pstrdup(logs->pool, global->syslog_ident), global->syslog_facility);
+        int error = fpd_log_to_syslog(apr_pstrdup(logs->pool, global->syslog_ident),
+                                      global->syslog_facility);
+        if (error != 0) {
+            say_no_syslog(error);
+        }
         return APR_SUCCESS;
     }
     logs->error_fd = fpd_log_file_open(logs->error_log, 0);
@@ -204,9 +221,27 @@ static int has_room(fpd_logs_source *source)
     return 1;
 }
 
+/* The first byte is a level, or FPD_LOG_RAW where the configuration lets lines go as they are. */
+static void take_datagram(fpd_logs_source *source, const char *datagram, size_t length)
+{
+    char prefix[FPD_LOG_MAX / 2];
+    int is_raw = datagram[0] == FPD_LOG_RAW && source->is_raw_allowed;
+
+    if ((!is_raw && (datagram[0] < FPD_LOG_DEBUG || datagram[0] > FPD_LOG_ALERT)) ||
+        !has_room(source)) {
+        return;
+    }
+    if (is_raw) {
+        (void)fpd_log_raw(datagram + 1, length - 1);
+        return;
+    }
+    (void)snprintf(prefix, sizeof(prefix), "[pool %s] ", source->name);
+    (void)fpd_log_line((fpd_log_level)datagram[0], prefix, datagram + 1, length - 1);
+}
+
 int fpd_logs_take_datagrams(fpd_logs_source *source, int fd)
 {
-    char datagram[FPD_LOG_MAX + 1];
+    char datagram[FPD_LOG_LINE_MAX + 1];
 
     for (int i = 0; i < READS_PER_CALL; i++) {
         ssize_t length = recv(fd, datagram, sizeof(datagram), MSG_DONTWAIT);
@@ -216,11 +251,7 @@ int fpd_logs_take_datagrams(fpd_logs_source *source, int fd)
         if (length < 1) { /* an empty datagram, or the end: the process's exit tells which */
             return 1;
         }
-        if (datagram[0] < FPD_LOG_DEBUG || datagram[0] > FPD_LOG_ALERT || !has_room(source)) {
-            continue;
-        }
-        fpd_log((fpd_log_level)datagram[0], "[pool %s] %.*s", source->name, (int)length - 1,
-                datagram + 1);
+        take_datagram(source, datagram, (size_t)length);
     }
     return 1;
 }

@@ -47,6 +47,7 @@ void fpd_logs_say(const apr_array_header_t *messages);
 /* What one pool's family may write into the error log, and how much of it. */
 typedef struct fpd_logs_source {
     const char *name;     /* pool */
+    int is_raw_allowed;   /* decorate_workers_output = no */
     int64_t window_start; /* microseconds */
     unsigned window_lines;
     unsigned suppressed;

@@ -130,8 +130,8 @@ static void on_channel(void *context, uint32_t events)
 
 typedef struct fork_pieces {
     int channel[2]; /* 0: ours, 1: the worker's */
-    int output[2];  /* 0: ours, 1: the worker's; -1: none */
-    int tracer[2];  /* the same */
+    fpd_output_pipes output;
+    int tracer[2]; /* as channel; -1: none */
 } fork_pieces;
 
 static void discard(fork_pieces *pieces)
@@ -140,9 +140,7 @@ static void discard(fork_pieces *pieces)
         if (pieces->channel[i] >= 0) {
             close(pieces->channel[i]);
         }
-        if (pieces->output[i] >= 0) {
-            close(pieces->output[i]);
-        }
+        fpd_output_close_side(&pieces->output, i);
         if (pieces->tracer[i] >= 0) {
             close(pieces->tracer[i]);
         }
@@ -154,11 +152,11 @@ static apr_status_t prepare(fpd_child *child, fork_pieces *pieces)
     uint64_t word = atomic_load(&slot_of(child)->word);
     apr_status_t status;
 
-    *pieces = (fork_pieces){.channel = {-1, -1}, .output = {-1, -1}, .tracer = {-1, -1}};
+    *pieces =
+        (fork_pieces){.channel = {-1, -1}, .output = {{-1, -1}, {-1, -1}}, .tracer = {-1, -1}};
     status = fpd_channel_pair(pieces->channel);
-    if (status == APR_SUCCESS && child->pool->plan->catch_workers_output &&
-        pipe2(pieces->output, O_CLOEXEC) != 0) {
-        status = errno;
+    if (status == APR_SUCCESS) {
+        status = fpd_output_make_pipes(&pieces->output, child->pool->plan);
     }
     if (status == APR_SUCCESS && child->pool->slow_requests != NULL) {
         status = fpd_channel_pair(pieces->tracer);
@@ -181,7 +179,8 @@ static void child_use(fpd_child *child, const fork_pieces *pieces)
         .slot = child->slot,
         .channel = pieces->channel[1],
         .log = given->log,
-        .output = pieces->output[1],
+        .output = pieces->output.out[1],
+        .errors = pieces->output.err[1],
         .access_log = given->access_log,
         .tracer = pieces->tracer[1],
         .file_limit = given->file_limit,
@@ -194,7 +193,7 @@ static void child_use(fpd_child *child, const fork_pieces *pieces)
     _exit(70);
 }
 
-static void parent_use(fpd_child *child, const fork_pieces *pieces, pid_t pid)
+static void parent_use(fpd_child *child, fork_pieces *pieces, pid_t pid)
 {
     fpd_pool *pool = child->pool;
     struct timespec now;
@@ -202,9 +201,7 @@ static void parent_use(fpd_child *child, const fork_pieces *pieces, pid_t pid)
 
     clock_gettime(CLOCK_REALTIME, &now);
     close(pieces->channel[1]);
-    if (pieces->output[1] >= 0) {
-        close(pieces->output[1]);
-    }
+    fpd_output_close_side(&pieces->output, 1);
     if (pieces->tracer[1] >= 0) {
         close(pieces->tracer[1]);
     }
@@ -219,7 +216,8 @@ static void parent_use(fpd_child *child, const fork_pieces *pieces, pid_t pid)
     atomic_store(&slot_of(child)->pid, pid);
     atomic_store(&slot_of(child)->started_at, now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000);
     pool->spawn->total++;
-    fpd_output_start(&child->output, pieces->output[0], pid, pool->plan, pool->loop, pool->memory);
+    fpd_output_start(&child->output, &pieces->output, pid, slot_of(child), pool->plan, pool->loop,
+                     pool->memory);
     fpd_slow_requests_adopt(child, pieces->tracer[0]);
     status =
         fpd_loop_add(pool->loop, child->channel, EPOLLIN, on_channel, child, &child->channel_watch);
@@ -560,7 +558,7 @@ void fpd_spawn_create(fpd_pool *pool)
         spawn->children[i].pool = pool;
         spawn->children[i].slot = i;
         spawn->children[i].channel = -1;
-        spawn->children[i].output.fd = -1;
+        spawn->children[i].output.out.fd = spawn->children[i].output.err.fd = -1;
         spawn->children[i].tracer = -1;
     }
     pool->spawn = spawn;

@@ -17,7 +17,7 @@ typedef struct fpd_child {
     pid_t pid;   /* 0: the slot is free */
     int channel; /* -1: gone */
     fpd_loop_id channel_watch;
-    fpd_output output;
+    fpd_outputs output;
     int64_t started_at;    /* monotonic */
     int is_ready;          /* said READY_WORKER */
     int is_parked;         /* CLAIMED by us, but not to be used (dispatch.md 1: taken back) */

@@ -11,7 +11,7 @@ void fpd_access_file_write(fpd_log_file *file, int fd, const char *path, const c
                            size_t length)
 {
     unsigned lost = file->lost;
-    int error = fpd_log_file_write(file, fd, line, length);
+    int error = fpd_log_file_write(file, fd, line, length, 0);
 
     if (error != 0 && lost == 0) {
         fpd_log_errno(FPD_LOG_WARNING, error,

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -140,22 +141,18 @@ static void write_error(void *context, const char *text, size_t length)
 }
 
 /* php-fpm's workers write their messages to stderr without a time; the master takes it from there.
- */
+ * A message below log_level loses its level's name only: what PHP has to say is not lost. */
 static void write_log(void *context, fpd_log_level level, const char *text)
 {
     fpd_exchange *exchange = context;
-    char line[FPD_LOG_MAX + 16];
-    int length;
+    const char *name = fpd_log_level_name(level);
+    int is_named = level >= (fpd_log_level)exchange->setup->plan->log_level;
+    struct iovec parts[] = {{(char *)(size_t)name, is_named ? strlen(name) : 0},
+                            {": ", is_named ? 2 : 0},
+                            {(char *)(size_t)text, strlen(text)},
+                            {"\n", 1}};
 
-    if (exchange->setup->output < 0 || level < (fpd_log_level)exchange->setup->plan->log_level) {
-        return;
-    }
-    length = snprintf(line, sizeof(line), "%s: %s", fpd_log_level_name(level), text);
-    if (length >= (int)sizeof(line)) {
-        length = (int)sizeof(line) - 1;
-    }
-    line[length] = '\n';
-    if (write(STDERR_FILENO, line, (size_t)length + 1) < 0) {
+    if (exchange->setup->errors >= 0 && writev(STDERR_FILENO, parts, 4) < 0) {
         return; /* nobody reads: nothing to be done about it */
     }
 }

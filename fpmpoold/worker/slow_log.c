@@ -174,7 +174,7 @@ static void trace(tracer *self, const fpd_message_trace *question, int file)
     fpd_board_read_slot(self->setup->board, self->setup->slot, &answer->view);
     if (is_running(self, question->request)) {
         answer->outcome = FPD_TRACE_WRITTEN;
-        answer->write_error = fpd_log_file_write(&self->file, file, self->text, self->length);
+        answer->write_error = fpd_log_file_write(&self->file, file, self->text, self->length, 0);
     }
 }
 

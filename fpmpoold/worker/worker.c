@@ -120,17 +120,19 @@ static int close_others(const fpd_worker_setup *setup)
     return close_range(next, ~0u, 0);
 }
 
-/* stdin is /dev/null, stdout and stderr the master's pipe or /dev/null. */
+/* stdin is /dev/null, stdout and stderr the pool process's pipes or /dev/null. */
 static int set_output(const fpd_worker_setup *setup)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     int output = setup->output >= 0 ? setup->output : null;
+    int errors = setup->errors >= 0 ? setup->errors : null;
 
     /* In a chroot without /dev/null what is there stays; the pool process's is no secret. */
     if (null >= 0 && null != STDIN_FILENO && dup2(null, STDIN_FILENO) < 0) {
         return -1;
     }
-    if (output >= 0 && (dup2(output, STDOUT_FILENO) < 0 || dup2(output, STDERR_FILENO) < 0)) {
+    if ((output >= 0 && dup2(output, STDOUT_FILENO) < 0) ||
+        (errors >= 0 && dup2(errors, STDERR_FILENO) < 0)) {
         return -1;
     }
     return 0;

@@ -15,7 +15,8 @@ typedef struct fpd_worker_setup {
     uint32_t slot;    /* index on the board, state STARTING */
     int channel;      /* its end, to the pool process */
     int log;          /* datagrams to the master */
-    int output;       /* write end of a pipe for stdout and stderr, or -1: /dev/null */
+    int output;       /* write end of a pipe for stdout, or -1: /dev/null */
+    int errors;       /* the same for stderr */
     int access_log;   /* or -1 */
     int tracer;       /* slow_log.h: its end of that channel, or -1 */
     int file_limit;   /* soft RLIMIT_NOFILE to give back, 0: none */

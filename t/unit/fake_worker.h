@@ -198,9 +198,9 @@ static void fake_serve(fake_worker *self)
         if (head.script_name.length > 5 && memcmp(head.script_name.bytes, "/trace", 6) == 0) {
             fake_trace(self, &head);
         }
-        if (fpd_head_equals(&head.script_name, "/speak") && self->setup->output >= 0) {
-            (void)!write(self->setup->output, "first line\n\nsec", 15);
-            (void)!write(self->setup->output, "ond\n", 4);
+        if (fpd_head_equals(&head.script_name, "/speak") && self->setup->errors >= 0) {
+            (void)!write(self->setup->errors, "first line\n\nsec", 15);
+            (void)!write(self->setup->errors, "ond\n", 4);
         }
         fake_write(self, &head);
         self->length -= head.consumed;
@@ -333,7 +333,7 @@ static void fake_run(const fpd_worker_setup *setup)
     sigprocmask(SIG_SETMASK, &none, NULL);
     for (int fd = 3; fd < 256; fd++) { /* among them the other workers' channels */
         if (fd != setup->channel && fd != setup->log && fd != setup->output &&
-            fd != setup->tracer) {
+            fd != setup->errors && fd != setup->tracer) {
             close(fd);
         }
     }

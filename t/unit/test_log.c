@@ -199,13 +199,13 @@ START_TEST(a_line_that_was_cut_by_a_full_disk_does_not_spoil_the_next)
     ck_assert_int_eq(unlink(path), 0);
     (void)signal(SIGXFSZ, SIG_IGN);
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0); /* stands for a disk of ten bytes */
-    ck_assert_int_eq(fpd_log_file_write(&file, fd, "first\n", 6), 0);
-    ck_assert_int_eq(fpd_log_file_write(&file, fd, "second\n", 7), ENOSPC);
-    ck_assert_int_eq(fpd_log_file_write(&file, fd, "third\n", 6), EFBIG);
+    ck_assert_int_eq(fpd_log_file_write(&file, fd, "first\n", 6, 0), 0);
+    ck_assert_int_eq(fpd_log_file_write(&file, fd, "second\n", 7, 0), ENOSPC);
+    ck_assert_int_eq(fpd_log_file_write(&file, fd, "third\n", 6, 0), EFBIG);
     ck_assert_uint_eq(file.lost, 2);
     limit.rlim_cur = RLIM_INFINITY;
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    ck_assert_int_eq(fpd_log_file_write(&file, fd, "fourth\n", 7), 0);
+    ck_assert_int_eq(fpd_log_file_write(&file, fd, "fourth\n", 7, 0), 0);
     ssize_t length = pread(fd, got, sizeof(got) - 1, 0);
     ck_assert_int_ge(length, 0);
     got[length] = '\0';
@@ -224,12 +224,12 @@ START_TEST(a_fifo_is_opened_without_its_reader)
     fpd_log_file file = {0};
     int fd = fpd_log_file_open(path, O_NOFOLLOW);
     ck_assert_int_ge(fd, 0);
-    ck_assert_int_eq(fpd_log_file_write(&file, fd, "kept\n", 5), 0);
+    ck_assert_int_eq(fpd_log_file_write(&file, fd, "kept\n", 5, 0), 0);
     ends[0] = open(path, O_RDONLY | O_NONBLOCK);
     read_all();
     ck_assert_str_eq(got, "kept\n");
     close(ends[0]);
-    ck_assert_int_eq(fpd_log_file_write(&file, fd, "no reader\n", 10), 0);
+    ck_assert_int_eq(fpd_log_file_write(&file, fd, "no reader\n", 10, 0), 0);
     unlink(path);
     rmdir(folder);
 }
