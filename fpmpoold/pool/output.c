@@ -17,6 +17,7 @@
 #define LINE_LEAST    512
 #define ROOM_LEAST    64 /* of a line's text, however long the pool's name is */
 #define READS_AT_ONCE 16
+#define READS_AT_END  256 /* more than a pipe holds; a program in the background may write on */
 #define MILLISECOND   INT64_C(1000)
 #define RETRY_TIME    (5 * MILLISECOND)
 #define PATIENCE      (200 * MILLISECOND) /* with a log that takes nothing */
@@ -202,37 +203,25 @@ static void resume_reading(fpd_output *output)
     }
 }
 
-static void look_again(void *context)
-{
-    fpd_output *output = context;
-
-    if (output->fd < 0) {
-        return;
-    }
-    if (!put_lines(output, output->length > 0 && has_request_ended(output))) {
-        pause_reading(output);
-        return;
-    }
-    resume_reading(output);
-    if (output->length > 0) {
-        fpd_loop_timer_set(output->timer, fpd_monotonic_now() + PARTIAL_TIME);
-    }
-}
-
 /* One read. 0: there is nothing (more) to do now. */
 static int read_once(fpd_output *output)
 {
+    size_t free_room;
     ssize_t got;
 
-    if (output->length > 0 && atomic_load(&output->slot->requests) != output->request &&
-        !put_lines(output, 1)) {
+    /* what is still in the pipe may be the rest of the old line, unless there was nothing */
+    if (output->length > 0 && output->is_drained &&
+        atomic_load(&output->slot->requests) != output->request && !put_lines(output, 1)) {
         pause_reading(output);
         return 0;
     }
-    got = read(output->fd, output->line + output->length, output->room - output->length);
+    free_room = output->room - output->length;
+    got = read(output->fd, output->line + output->length, free_room);
     if (got < 0) {
+        output->is_drained |= errno == EAGAIN;
         return errno == EINTR;
     }
+    output->is_drained = (size_t)got < free_room;
     if (got == 0) { /* every writer has closed it */
         fpd_loop_remove(output->loop, output->watch);
         output->watch = 0;
@@ -246,9 +235,6 @@ static int read_once(fpd_output *output)
         pause_reading(output);
         return 0;
     }
-    if (output->length > 0 && !fpd_loop_timer_is_set(output->timer)) {
-        fpd_loop_timer_set(output->timer, fpd_monotonic_now() + PARTIAL_TIME);
-    }
     return 1;
 }
 
@@ -258,6 +244,29 @@ static void read_some(void *context, uint32_t events)
 
     (void)events;
     for (int i = 0; i < READS_AT_ONCE && read_once(output); i++) {
+    }
+    if (output->length > 0 && !fpd_loop_timer_is_set(output->timer)) {
+        fpd_loop_timer_set(output->timer, fpd_monotonic_now() + PARTIAL_TIME);
+    }
+}
+
+static void look_again(void *context)
+{
+    fpd_output *output = context;
+    int has_ended;
+
+    if (output->fd < 0) {
+        return;
+    }
+    has_ended = has_request_ended(output); /* before the pipe is emptied: nothing comes after it */
+    if (!put_lines(output, 0)) {
+        pause_reading(output);
+        return;
+    }
+    resume_reading(output);
+    read_some(output, 0);
+    if (has_ended && output->is_drained && output->watch != 0 && !put_lines(output, 1)) {
+        pause_reading(output);
     }
 }
 
@@ -270,6 +279,7 @@ static void start(fpd_output *output, int fd, apr_pool_t *memory)
     output->fd = fd;
     output->watch = 0;
     output->length = 0;
+    output->is_drained = 0;
     output->waiting_since = 0;
     if (fd < 0) {
         return;
@@ -315,7 +325,7 @@ static void stop(fpd_output *output)
     fpd_loop_timer_cancel(output->timer);
     output->waiting_since = 1;
     (void)put_lines(output, 0);
-    for (int i = 0; i < READS_AT_ONCE && read_once(output); i++) {
+    for (int i = 0; i < READS_AT_END && read_once(output); i++) {
     }
     (void)put_lines(output, 1);
     fpd_loop_timer_cancel(output->timer);

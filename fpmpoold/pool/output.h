@@ -36,6 +36,7 @@ typedef struct fpd_output {
     size_t length;         /* of it */
     size_t room;           /* longest text of one line */
     uint64_t request;      /* slot->requests when the first byte of `line` came */
+    int is_drained;        /* the pipe was empty after the last read */
     int64_t waiting_since; /* the log takes nothing since then; 0: it does */
     int is_impatient;      /* it took nothing for too long: lines are dropped until it does */
 } fpd_output;
