@@ -265,7 +265,7 @@ subtest 'syslog' => sub {
         my @got;
         my $daemon = start_with_syslog("syslog-$who", $who, { 'syslog.ident' => 'pools', 'syslog.facility' => 'local3' }, $dev);
         php_request($daemon, "$root/say.php", params => { X_CODE => $say{'one line'} });
-        wait_for { push @got, take($socket); grep { /one line/ } @got } 15, "$who: the line";
+        eval { wait_for { push @got, take($socket); grep { /one line/ } @got } 15, "$who: the line" } or diag(explain(\@got));
         my $pid = $daemon->pid;
         ok((grep { /\A<\d+>\w{3} [ \d]\d \d\d:\d\d:\d\d pools\[$pid\]: \[NOTICE\] fpm is running, pid $pid\z/ } @got), "$who: priority, time, ident and pid in libc's form") or diag(explain(\@got));
         $daemon->stop;

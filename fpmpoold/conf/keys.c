@@ -85,7 +85,7 @@ const fpd_key fpd_keys[] = {
     POOL("decorate_workers_output", FPD_KEY_BOOLEAN, decorate_workers_output, "yes", 1),
     POOL("clear_env", FPD_KEY_BOOLEAN, clear_env, "yes", 1),
     POOL("security.limit_extensions", FPD_KEY_TEXT, limit_extensions, ".php .phar", 1),
-    POOL("apparmor_hat", FPD_KEY_TEXT, apparmor_hat, "", 0),
+    POOL("apparmor_hat", FPD_KEY_TEXT, apparmor_hat, "", 1),
     OURS("php", FPD_KEY_TEXT, php, "the first that configure found"),
     OURS("queue.max", FPD_KEY_NUMBER, queue_max, "listen.backlog"),
     OURS("queue.timeout", FPD_KEY_TIME, queue_timeout, "0"),

@@ -17,6 +17,7 @@
 
 #include "apr_general.h"
 #include "apr_strings.h"
+#include "base/apparmor.h"
 #include "base/channel.h"
 #include "base/log.h"
 #include "base/log_file.h"
@@ -221,6 +222,30 @@ static int enter_directories(host *self, int has_chroot)
     return 0;
 }
 
+/* Workers go into the hat; a kernel without AppArmor is told once, here, and not by each of them.
+ */
+static int check_hat(host *self)
+{
+    const char *profile;
+    const char *failure;
+    apr_status_t status;
+
+    if (self->plan->apparmor_hat == NULL) {
+        return 0;
+    }
+    status = fpd_apparmor_profile(&profile, &failure, FPD_APPARMOR_FOLDER, self->memory);
+    if (status == APR_SUCCESS) {
+        return 0;
+    }
+    return report_error(self,
+                        apr_pstrcat(self->memory, "apparmor_hat = ", self->plan->apparmor_hat, ": ",
+                                    failure,
+                                    " Is AppArmor switched on in this kernel, and /proc in the "
+                                    "pool's chroot? If not, remove 'apparmor_hat'",
+                                    NULL),
+                        status);
+}
+
 static int run(host *self)
 {
     fpd_pool *pool;
@@ -272,6 +297,9 @@ static int run_pool(host *self)
         return report_failure(reason);
     }
     failed = enter_directories(self, has_chroot);
+    if (!failed) {
+        failed = check_hat(self);
+    }
     if (!failed) {
         failed = run(self);
         fpd_start_stop();

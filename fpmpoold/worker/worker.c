@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/apparmor.h"
 #include "base/channel.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -152,6 +153,21 @@ static int set_file_limit(int limit)
     return setrlimit(RLIMIT_NOFILE, &files);
 }
 
+/* Before PHP does anything, after everything that a profile may forbid. NULL: done. */
+static const char *enter_hat(const fpd_worker_setup *setup)
+{
+    const char *failure = NULL;
+    apr_status_t status;
+
+    if (setup->plan->apparmor_hat == NULL) {
+        return NULL;
+    }
+    status =
+        fpd_apparmor_enter(setup->plan->apparmor_hat, &failure, FPD_APPARMOR_FOLDER, setup->pool);
+    errno = status;
+    return status == APR_SUCCESS ? NULL : failure;
+}
+
 /* Returns what failed, NULL if nothing. */
 static const char *set_up(const fpd_worker_setup *setup)
 {
@@ -173,7 +189,7 @@ static const char *set_up(const fpd_worker_setup *setup)
         return "setrlimit(RLIMIT_NOFILE)";
     }
     fpd_title_set("php-fpm: pool %s", setup->plan->name);
-    return NULL;
+    return enter_hat(setup);
 }
 
 /* ---- talk with the pool process ---------------------------------------------------------- */
