@@ -19,9 +19,10 @@ if [ "$purpose" = test ]; then
     # check: unit tests; clang: fuzz targets and a second opinion; php8.2-fpm, nginx: peers;
     # wrk: load; valgrind, strace: memory and system calls; git: what belongs to the tree;
     # mariadb-server-core: the programs without the service, for WordPress; libfcgi-bin: cgi-fcgi;
-    # passwd: a user for the time of a test; acl: setfacl and getfacl
+    # passwd: a user for the time of a test; acl: setfacl and getfacl; iproute2: addresses
+    # of a test's own network
     packages="$packages check libsubunit-dev clang libclang-rt-14-dev clang-format valgrind strace wrk
-        nginx-light perl git curl procps binutils php-common mariadb-server-core php8.2-mysql libfcgi-bin passwd acl"
+        nginx-light perl git curl procps binutils php-common mariadb-server-core php8.2-mysql libfcgi-bin passwd acl iproute2"
 fi
 
 missing=

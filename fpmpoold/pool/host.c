@@ -124,7 +124,10 @@ static void set_limits(host *self)
     if (wanted > 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < (rlim_t)wanted) {
         limit.rlim_max = (rlim_t)wanted;
         if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
-            fpd_log_errno(FPD_LOG_ERROR, errno, "rlimit_files = %d cannot be set", wanted);
+            fpd_log_errno(FPD_LOG_ERROR, errno,
+                          "failed to set rlimit_files for this pool. Please check your system "
+                          "limits or decrease rlimit_files. setrlimit(RLIMIT_NOFILE, %d)",
+                          wanted);
             wanted = 0;
         }
     }
@@ -133,12 +136,15 @@ static void set_limits(host *self)
         self->setup.file_limit = wanted;
     }
     if (fpd_priv_limit_core(self->plan->rlimit_core) != APR_SUCCESS) {
-        fpd_log_errno(FPD_LOG_ERROR, errno, "rlimit_core = %d cannot be set",
+        fpd_log_errno(FPD_LOG_ERROR, errno,
+                      "failed to set rlimit_core for this pool. Please check your system limits or "
+                      "decrease rlimit_core. setrlimit(RLIMIT_CORE, %d)",
                       self->plan->rlimit_core);
     }
     if (self->plan->process_priority != FPD_PLAN_UNSET && geteuid() == 0 &&
         setpriority(PRIO_PROCESS, 0, self->plan->process_priority) != 0) {
-        fpd_log_errno(FPD_LOG_ERROR, errno, "process.priority = %d cannot be set",
+        fpd_log_errno(FPD_LOG_ERROR, errno,
+                      "Unable to set priority for this new process (process.priority = %d)",
                       self->plan->process_priority);
     }
 }

@@ -139,8 +139,10 @@ static int set_output(const fpd_worker_setup *setup)
     return 0;
 }
 
-static int set_file_limit(int limit)
+/* What rlimit_files says is the hard limit too: nothing that PHP starts can raise it. */
+static int set_file_limit(const fpd_worker_setup *setup)
 {
+    int limit = setup->file_limit;
     struct rlimit files;
 
     if (limit <= 0) {
@@ -150,6 +152,9 @@ static int set_file_limit(int limit)
         return -1;
     }
     files.rlim_cur = (rlim_t)limit < files.rlim_max ? (rlim_t)limit : files.rlim_max;
+    if (limit == setup->plan->rlimit_files) {
+        files.rlim_max = files.rlim_cur;
+    }
     return setrlimit(RLIMIT_NOFILE, &files);
 }
 
@@ -185,7 +190,7 @@ static const char *set_up(const fpd_worker_setup *setup)
     if (setsid() < 0 && errno != EPERM) {
         return "setsid";
     }
-    if (set_file_limit(setup->file_limit) != 0) {
+    if (set_file_limit(setup) != 0) {
         return "setrlimit(RLIMIT_NOFILE)";
     }
     fpd_title_set("php-fpm: pool %s", setup->plan->name);

@@ -235,6 +235,113 @@ START_TEST(a_fifo_is_opened_without_its_reader)
 }
 END_TEST
 
+START_TEST(raw_lines_are_written_as_they_are)
+{
+    ck_assert_int_eq(pipe(ends), 0);
+    fpd_log_to_descriptor(ends[1], -1);
+    fpd_log_set_level(FPD_LOG_ALERT);
+    ck_assert_int_eq(fpd_log_raw("a\0b\033[1m\r", 8), 1);
+    ck_assert_int_eq(read(ends[0], got, sizeof(got)), 9);
+    ck_assert_mem_eq(got, "a\0b\033[1m\r\n", 9);
+}
+END_TEST
+
+START_TEST(line_of_a_worker_has_its_prefix_and_any_length)
+{
+    static char text[40000];
+
+    ck_assert_int_eq(pipe(ends), 0);
+    fpd_log_to_descriptor(ends[1], -1);
+    memset(text, 'z', sizeof(text));
+    ck_assert_int_eq(fpd_log_line(FPD_LOG_WARNING, "[pool a\nb] ", text, sizeof(text)), 1);
+    ck_assert_int_eq(fpd_log_line(FPD_LOG_DEBUG, "", "below the level", 15), 1);
+    static char line[sizeof(text) + 200];
+    ssize_t length = read(ends[0], line, sizeof(line));
+    ck_assert_int_eq(length, (ssize_t)(fpd_log_stamp_size(FPD_LOG_WARNING, 1) +
+                                       strlen("[pool a\\x0ab] ") + sizeof(text) + 1));
+    ck_assert_int_eq(line[length - 1], '\n');
+    line[60] = '\0';
+    ck_assert_ptr_nonnull(strstr(line, "WARNING: [pool a\\x0ab] zz"));
+}
+END_TEST
+
+/* What is given up is told before the next that goes through. */
+START_TEST(datagram_that_finds_no_room_stays_the_callers)
+{
+    int taken = 0;
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_DGRAM, 0, ends), 0);
+    fpd_log_to_datagrams(ends[1]);
+    while (taken < 5000 && fpd_log_line(FPD_LOG_WARNING, "", "text", 4)) {
+        taken++;
+    }
+    ck_assert_int_lt(taken, 5000);
+    ck_assert_int_eq(fpd_log_raw("text", 4), 0);
+    fpd_log_drop();
+    fpd_log_drop();
+    for (int i = 0; i < taken; i++) {
+        read_all();
+        ck_assert_str_eq(got + 1, "text");
+    }
+    ck_assert_int_eq(fpd_log_raw("bare", 4), 1);
+    read_all();
+    ck_assert_str_eq(got + 1, "2 log messages were dropped: the log is too slow");
+    read_all();
+    ck_assert_int_eq(got[0], FPD_LOG_RAW);
+    ck_assert_str_eq(got + 1, "bare");
+}
+END_TEST
+
+START_TEST(escape_says_how_much_found_room)
+{
+    static const struct {
+        const char *text;
+        size_t size;
+        const char *escaped;
+        size_t taken;
+    } cases[] = {
+        {"abc", 10, "abc", 3},  {"abc", 3, "abc", 3},        {"abc", 2, "ab", 2},
+        {"a\tb", 3, "a\tb", 3}, {"a\033b", 6, "a\\x1bb", 3}, {"a\033b", 5, "a\\x1b", 2},
+        {"a\033b", 4, "a", 1},  {"\x7f", 4, "\\x7f", 1},     {"\xc3\xa4", 2, "\xc3\xa4", 2},
+        {"", 0, "", 0},
+    };
+    char to[16];
+    size_t taken;
+    size_t used =
+        fpd_log_escape(to, cases[_i].size, cases[_i].text, strlen(cases[_i].text), &taken);
+
+    ck_assert_uint_eq(taken, cases[_i].taken);
+    ck_assert_uint_eq(used, strlen(cases[_i].escaped));
+    ck_assert_mem_eq(to, cases[_i].escaped, used);
+}
+END_TEST
+
+/* The reader is there and is only slower than the pipe is large. */
+START_TEST(line_longer_than_the_pipe_arrives_whole)
+{
+    static char text[100000];
+    static char read_text[sizeof(text)];
+    size_t done = 0;
+
+    ck_assert_int_eq(pipe(ends), 0);
+    ck_assert_int_eq(fcntl(ends[1], F_SETPIPE_SZ, 4096), 4096);
+    ck_assert_int_eq(fcntl(ends[1], F_SETFL, O_NONBLOCK), 0);
+    memset(text, 'l', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\n';
+    if (fork() == 0) {
+        fpd_log_file file = {0};
+        _exit(fpd_log_file_write(&file, ends[1], text, sizeof(text), 20000));
+    }
+    close(ends[1]);
+    while (done < sizeof(read_text)) {
+        ssize_t part = read(ends[0], read_text + done, sizeof(read_text) - done);
+        ck_assert_int_gt(part, 0);
+        done += (size_t)part;
+    }
+    ck_assert_mem_eq(read_text, text, sizeof(text));
+}
+END_TEST
+
 static Suite *log_suite(void)
 {
     Suite *suite = suite_create("log");
@@ -250,6 +357,11 @@ static Suite *log_suite(void)
     tcase_add_test(cases, without_never_wait_a_slow_reader_gets_every_line);
     tcase_add_test(cases, a_line_that_was_cut_by_a_full_disk_does_not_spoil_the_next);
     tcase_add_test(cases, a_fifo_is_opened_without_its_reader);
+    tcase_add_test(cases, raw_lines_are_written_as_they_are);
+    tcase_add_test(cases, line_of_a_worker_has_its_prefix_and_any_length);
+    tcase_add_test(cases, datagram_that_finds_no_room_stays_the_callers);
+    tcase_add_loop_test(cases, escape_says_how_much_found_room, 0, 10);
+    tcase_add_test(cases, line_longer_than_the_pipe_arrives_whole);
     suite_add_tcase(suite, cases);
     return suite;
 }
