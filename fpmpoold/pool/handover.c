@@ -5,7 +5,6 @@
  */
 #include "pool/handover.h"
 
-#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,7 +13,7 @@
 #include "pool/dispatch.h"
 #include "pool/takeover.h"
 
-#define RETRY_TIME INT64_C(50000)         /* when the kernel has too many descriptors in flight */
+#define RETRY_TIME INT64_C(50000)         /* for instance with too many descriptors in flight */
 #define STALL_TIME (3 * INT64_C(1000000)) /* without progress: this generation serves on */
 
 typedef struct fpd_handover {
@@ -64,21 +63,80 @@ static void tell_counts(fpd_pool *pool)
     }
 }
 
+/* ---- acknowledgements --------------------------------------------------------------------- */
+
+static void note_progress(fpd_pool *pool)
+{
+    pool->handover->progress_at = fpd_loop_now(pool->loop);
+    pool->is_giving = 1;
+}
+
+static int take_acknowledgement(fpd_pool *pool, const fpd_message *message)
+{
+    fpd_connection_id id;
+    fpd_connection *connection;
+
+    if (message->type != FPD_MESSAGE_TAKEN || message->length != sizeof(id) ||
+        message->fd_count != 0) {
+        return 0;
+    }
+    memcpy(&id, message->body, sizeof(id));
+    if (id.generation == 0) {
+        if (!fpd_takeover_forget(pool, id.index)) {
+            return 0;
+        }
+    } else {
+        connection = fpd_connections_find(pool, id);
+        if (connection == NULL || connection->state != FPD_CONNECTION_PASSED) {
+            return 0;
+        }
+        fpd_connections_close(connection);
+    }
+    pool->handover->unacknowledged--;
+    note_progress(pool);
+    return 1;
+}
+
+/* Until there are no more: APR_EAGAIN, or why there will never be another one. */
+static apr_status_t read_acknowledgements(fpd_pool *pool)
+{
+    fpd_message message;
+    apr_status_t status;
+
+    while ((status = fpd_channel_receive(pool->handover->fd, &message, pool->buffer,
+                                         MSG_DONTWAIT)) == APR_SUCCESS) {
+        int is_good = take_acknowledgement(pool, &message);
+        while (message.fd_count > 0) {
+            close(message.fds[--message.fd_count]);
+        }
+        if (!is_good) {
+            return APR_EGENERAL;
+        }
+    }
+    return status;
+}
+
 /* ---- the end of the next generation, or of this hand-over --------------------------------- */
 
-/* Nobody has touched them. */
-static void take_back(fpd_pool *pool)
+/* is_gone: its end is closed, so nobody has touched what was not acknowledged and nobody will.
+ * Otherwise it talks nonsense, but may still read what was sent: that is not ours any more. */
+static void settle_passed(fpd_pool *pool, int is_gone)
 {
     for (uint32_t i = 0; i < fpd_connections_bound(pool); i++) {
         fpd_connection *connection = fpd_connections_at(pool, i);
-        if (connection->state == FPD_CONNECTION_PASSED) {
+        if (connection->state != FPD_CONNECTION_PASSED) {
+            continue;
+        }
+        if (is_gone) {
             fpd_connections_hold(connection);
             fpd_connections_reread(connection);
+        } else {
+            fpd_connections_close(connection);
         }
     }
 }
 
-static void lose_next(fpd_pool *pool)
+static void lose_next(fpd_pool *pool, int is_gone)
 {
     fpd_handover *self = pool->handover;
 
@@ -91,20 +149,15 @@ static void lose_next(fpd_pool *pool)
     pool->is_giving = 0;
     fpd_log(FPD_LOG_DEBUG, "the next generation takes nothing more over");
     fpd_takeover_close_all(pool); /* its givers serve on too */
-    take_back(pool);
+    settle_passed(pool, is_gone);
     fpd_dispatch_run(pool);
     fpd_pool_wake(pool);
 }
 
 /* ---- sending ------------------------------------------------------------------------------ */
 
-static void note_progress(fpd_pool *pool)
-{
-    pool->handover->progress_at = fpd_loop_now(pool->loop);
-    pool->is_giving = 1;
-}
-
-/* Returns 1 if it is on its way, 0 if not now, -1 if never: the next generation is gone. */
+/* Returns 1 if it is on its way, 0 if not now. That the next generation is gone is decided by
+ * reading alone (on_next): it may have acknowledged something before. */
 static int send_one(fpd_pool *pool, fpd_message_type type, const void *body, size_t length,
                     const void *more, size_t more_length, int fd)
 {
@@ -112,29 +165,20 @@ static int send_one(fpd_pool *pool, fpd_message_type type, const void *body, siz
     apr_status_t status =
         fpd_channel_send(self->fd, type, body, length, more, more_length, &fd, 1, MSG_DONTWAIT);
 
-    switch (status) {
-    case APR_SUCCESS:
+    if (status == APR_SUCCESS) {
         self->unacknowledged++;
         note_progress(pool);
         return 1;
-    case EAGAIN:
-        self->is_blocked = 1;
-        if (fpd_loop_modify(pool->loop, self->watch, EPOLLIN | EPOLLOUT) == APR_SUCCESS) {
-            return 0;
-        }
-        return -1;
-    case ETOOMANYREFS:
-    case ENOBUFS:
-    case ENOMEM:
-        self->is_blocked = 1;
-        fpd_loop_timer_set(self->timer, fpd_loop_now(pool->loop) + RETRY_TIME);
-        return 0;
-    default:
-        return -1;
     }
+    self->is_blocked = 1;
+    if (!APR_STATUS_IS_EAGAIN(status) ||
+        fpd_loop_modify(pool->loop, self->watch, EPOLLIN | EPOLLOUT) != APR_SUCCESS) {
+        fpd_loop_timer_set(self->timer, fpd_loop_now(pool->loop) + RETRY_TIME);
+    }
+    return 0;
 }
 
-static int pass(fpd_connection *connection)
+static void pass(fpd_connection *connection)
 {
     fpd_pool *pool = connection->pool;
     int was_queued = connection->state == FPD_CONNECTION_QUEUED;
@@ -143,12 +187,10 @@ static int pass(fpd_connection *connection)
                                       .leftover = (uint32_t)connection->leftover_length,
                                       .is_fresh = (uint32_t)connection->is_fresh,
                                       .is_status = (uint32_t)connection->is_status};
-    int result;
 
     fpd_connections_hold(connection);
-    result = send_one(pool, FPD_MESSAGE_CONNECTION, &message, sizeof(message), connection->leftover,
-                      connection->leftover_length, connection->fd);
-    if (result > 0) {
+    if (send_one(pool, FPD_MESSAGE_CONNECTION, &message, sizeof(message), connection->leftover,
+                 connection->leftover_length, connection->fd)) {
         connection->state = FPD_CONNECTION_PASSED;
         connection->is_admitted = was_queued; /* should it come back */
     } else if (was_queued) {
@@ -156,29 +198,16 @@ static int pass(fpd_connection *connection)
     } else {
         fpd_connections_watch(connection);
     }
-    if (result < 0) {
-        lose_next(pool);
-    }
-    return result > 0;
 }
 
-static int pass_source(fpd_pool *pool, uint32_t number)
+static void pass_source(fpd_pool *pool, uint32_t number)
 {
     fpd_connection_id id = {.index = number, .generation = 0};
     int fd = fpd_takeover_let_go(pool, number);
-    int result;
 
-    if (fd < 0) {
-        return 1;
-    }
-    result = send_one(pool, FPD_MESSAGE_SOURCE, &id, sizeof(id), NULL, 0, fd);
-    if (result <= 0) {
+    if (fd >= 0 && !send_one(pool, FPD_MESSAGE_SOURCE, &id, sizeof(id), NULL, 0, fd)) {
         fpd_takeover_resume(pool, number);
     }
-    if (result < 0) {
-        lose_next(pool);
-    }
-    return result > 0;
 }
 
 static int can_send(const fpd_handover *self)
@@ -192,15 +221,15 @@ static void pass_all(fpd_pool *pool)
     uint32_t bound = fpd_connections_bound(pool);
 
     for (uint32_t i = 0; i < FPD_TAKEOVER_SOURCES && can_send(self); i++) {
-        (void)pass_source(pool, i);
+        pass_source(pool, i);
     }
     while (can_send(self) && fpd_queue_length(pool->queue) > 0) {
-        (void)pass(fpd_connections_at(pool, fpd_queue_first(pool->queue)));
+        pass(fpd_connections_at(pool, fpd_queue_first(pool->queue)));
     }
     for (uint32_t i = 0; i < bound && can_send(self); i++) {
         fpd_connection *connection = fpd_connections_at(pool, self->next_index++ % bound);
         if (connection->state == FPD_CONNECTION_WATCHED && !connection->is_closing) {
-            (void)pass(connection);
+            pass(connection);
         }
     }
 }
@@ -234,56 +263,19 @@ static void on_time(void *context)
     }
 }
 
-static int take_acknowledgement(fpd_pool *pool, const fpd_message *message)
-{
-    fpd_connection_id id;
-    fpd_connection *connection;
-
-    if (message->type != FPD_MESSAGE_TAKEN || message->length != sizeof(id) ||
-        message->fd_count != 0) {
-        return 0;
-    }
-    memcpy(&id, message->body, sizeof(id));
-    if (id.generation == 0) {
-        if (!fpd_takeover_forget(pool, id.index)) {
-            return 0;
-        }
-    } else {
-        connection = fpd_connections_find(pool, id);
-        if (connection == NULL || connection->state != FPD_CONNECTION_PASSED) {
-            return 0;
-        }
-        fpd_connections_close(connection);
-    }
-    pool->handover->unacknowledged--;
-    note_progress(pool);
-    return 1;
-}
-
 static void on_next(void *context, uint32_t events)
 {
     fpd_pool *pool = context;
     fpd_handover *self = pool->handover;
-    fpd_message message;
     apr_status_t status;
 
     if ((events & EPOLLOUT) != 0) {
         self->is_blocked = 0;
         (void)fpd_loop_modify(pool->loop, self->watch, EPOLLIN);
     }
-    while ((status = fpd_channel_receive(self->fd, &message, pool->buffer, MSG_DONTWAIT)) ==
-           APR_SUCCESS) {
-        int is_good = take_acknowledgement(pool, &message);
-        while (message.fd_count > 0) {
-            close(message.fds[--message.fd_count]);
-        }
-        if (!is_good) {
-            status = APR_EGENERAL;
-            break;
-        }
-    }
+    status = read_acknowledgements(pool);
     if (!APR_STATUS_IS_EAGAIN(status)) {
-        lose_next(pool);
+        lose_next(pool, status == APR_EOF);
     }
     fpd_pool_wake(pool);
 }

@@ -13,9 +13,10 @@
  *
  * One owner: N takes a connection out of epoll, sends it, and from then on neither reads nor writes
  * it and keeps its duplicate only until TAKEN. N+1 acknowledges when it has read the message and
- * before it touches the connection. So what was not acknowledged when the socket ends was touched
- * by nobody: N takes it back and goes on as if there were no next generation. What N+1 had
- * acknowledged ends with N+1.
+ * before it touches the connection. So when N has read every TAKEN and then the end of the socket,
+ * what was not acknowledged was touched by nobody: N takes it back and goes on as if there were no
+ * next generation. Only that end proves it: as long as N+1's end is open, N+1 may read what was
+ * sent. What N+1 had acknowledged ends with N+1, and what N had sent when it ends itself is N+1's.
  *
  * At most FPD_HANDOVER_WINDOW are unacknowledged: the descriptors in flight count against
  * RLIMIT_NOFILE of a user that is not root (ETOOMANYREFS: tried again after a while). N+1 does not

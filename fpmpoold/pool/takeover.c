@@ -141,7 +141,7 @@ static int acknowledge(const source *from, const fpd_connection_id *id)
     apr_status_t status = fpd_channel_send(from->fd, FPD_MESSAGE_TAKEN, id, sizeof(*id), NULL, 0,
                                            NULL, 0, MSG_DONTWAIT);
 
-    /* the giver's end leaves us the only owner */
+    /* a giver that is gone, or has given up on us, does not take back: it is ours alone */
     return !APR_STATUS_IS_EAGAIN(status) && status != ENOBUFS && status != ENOMEM;
 }
 
@@ -303,8 +303,9 @@ static void on_source(void *context, uint32_t events)
         }
         if (status != APR_EOF) {
             fpd_log(FPD_LOG_WARNING,
-                    "an older generation sent a malformed message, nothing more is "
-                    "taken over from it");
+                    "the generation before this one hands over what is not understood: it closes "
+                    "its idle connections itself; nothing needs to be done after a change of the "
+                    "interpreter host");
         }
         if (from->fd >= 0) {
             forget(from);

@@ -470,6 +470,40 @@ START_TEST(what_was_not_acknowledged_is_taken_back_when_the_next_generation_dies
 }
 END_TEST
 
+/* The acknowledgement arrives while this side still sends, so that the end is seen by sending. */
+START_TEST(an_acknowledgement_counts_when_sending_finds_the_next_generation_dead)
+{
+    enum { COUNT = 60 };
+    fpd_message_connection about;
+    int fds[COUNT];
+    char text[16];
+
+    start_first(1);
+    int running = client_connect(first);
+    occupy(running);
+    for (int i = 0; i < COUNT; i++) {
+        fds[i] = client_connect(first);
+        client_send(fds[i], "/pid", 1);
+        BENCH_UNTIL(atomic_load(&first->board->queue_length) == (uint32_t)i + 1);
+    }
+    int source = hand_over(first, NULL);
+    int ours = receive_connection(source, &about);
+    acknowledge(source, &about.connection);
+    close(source);
+    atomic_store(&fake->release, 1);
+    expect_answer(running);
+    for (int i = 1; i < COUNT; i++) {
+        expect_answer(fds[i]);
+    }
+    bench_expect_end(first);
+    ck_assert_int_eq(send(ours, "from us", 7, MSG_NOSIGNAL), 7);
+    ck_assert_int_eq(recv(fds[0], text, sizeof(text), 0), 7);
+    ck_assert_int_eq(atomic_load(&fake->requests_seen), COUNT);
+    bench_expect_calm(first, NULL);
+    bench_stop(first);
+}
+END_TEST
+
 START_TEST(without_progress_this_generation_serves_on_but_for_what_is_on_its_way)
 {
     enum { COUNT = 70 };
@@ -508,7 +542,8 @@ END_TEST
 START_TEST(nonsense_from_the_next_generation_ends_the_hand_over)
 {
     fpd_connection_id id = {.index = 77, .generation = 3};
-    fpd_message message;
+    fpd_message_connection about;
+    char text[16];
 
     start_first(1);
     int running = client_connect(first);
@@ -517,17 +552,18 @@ START_TEST(nonsense_from_the_next_generation_ends_the_hand_over)
     client_send(waiting, "/pid", 1);
     BENCH_UNTIL(atomic_load(&first->board->queue_length) == 1);
     int source = hand_over(first, NULL);
+    int ours = receive_connection(source, &about);
     acknowledge(source, &id);
-    while (fpd_channel_receive(source, &message, &buffer, 0) == APR_SUCCESS) {
-        while (message.fd_count > 0) {
-            close(message.fds[--message.fd_count]);
-        }
-    }
+    ck_assert_int_eq(receive_connection(source, &about), -1);
     close(source);
     atomic_store(&fake->release, 1);
     expect_answer(running);
-    expect_answer(waiting);
+    client_expect_end(running); /* no next generation any more */
     bench_expect_end(first);
+    /* we have read what was sent before, so nobody else may have it */
+    ck_assert_int_eq(send(ours, "from us", 7, MSG_NOSIGNAL), 7);
+    ck_assert_int_eq(recv(waiting, text, sizeof(text), 0), 7);
+    ck_assert_int_eq(atomic_load(&fake->requests_seen), 1);
     bench_stop(first);
 }
 END_TEST
@@ -584,7 +620,7 @@ START_TEST(what_is_no_connection_is_not_taken)
     ck_assert_int_ne(fcntl(stream[0], F_GETFL) & O_NONBLOCK, 0);
     close(stream[0]);
     (void)client_pid(stream[1], 1);
-    bench_expect_calm(first, "an older generation sent a malformed message");
+    bench_expect_calm(first, "hands over what is not understood");
     bench_stop(first);
 }
 END_TEST
@@ -731,6 +767,8 @@ static Suite *handover_suite(void)
     tcase_add_test(cases, a_chain_of_three_needs_no_relay);
     tcase_add_test(cases, the_middle_of_three_may_end_before_the_oldest);
     tcase_add_test(cases, what_was_not_acknowledged_is_taken_back_when_the_next_generation_dies);
+    tcase_add_loop_test(
+        cases, an_acknowledgement_counts_when_sending_finds_the_next_generation_dead, 0, 10);
     tcase_add_test(cases, without_progress_this_generation_serves_on_but_for_what_is_on_its_way);
     tcase_add_test(cases, nonsense_from_the_next_generation_ends_the_hand_over);
     tcase_add_test(cases, what_is_no_connection_is_not_taken);
