@@ -10,6 +10,8 @@ use lib dirname(__FILE__) . '/lib';
 use FPMPool::Beat;
 use FPMPool::HTTP2;
 use FPMPool::Test;
+use IO::Compress::Gzip ();
+use IO::Uncompress::Gunzip ();
 
 my $marks = test_dir() . '/marks';
 mkdir $marks;
@@ -32,6 +34,8 @@ my $root = site('www',
     'private/b.txt' => 'a static text',
     'other/c.txt'   => 'of another folder',
     'x.php'         => '<?php',
+    'echo.php'      => '<?php $b = file_get_contents("php://input"); echo $_SERVER["CONTENT_LENGTH"] ?? "none", " ", strlen($b), " ", md5($b);',
+    'text.php'      => '<?php echo str_repeat("compress me ", 1000);',
 );
 symlink '/etc/passwd', "$root/private/link" or die;
 symlink "$root/private/b.txt", "$root/other/inside" or die;
@@ -45,12 +49,13 @@ my $big    = md5_hex(join '', map { chr(97 + $_ % 26) x 65536 } 0 .. 159);
 allow_log(qr/FPMP00(?:30|31|32|33|58|65|66|68): /);
 
 my $conf = php_routes('fpmpool', $daemon, 'www') . <<"EOF_CONF";
+RequestReadTimeout body=2
 Protocols h2c http/1.1
 LogLevel http2:error
 <FpmPoolDefine fake>
     FpmPoolServer unix:$run/fake.sock
 </FpmPoolDefine>
-@{[ map { "Alias /$_ $root\n" } qw(fake sends document memory buffer small override some) ]}
+@{[ map { "Alias /$_ $root\n" } qw(fake sends document memory buffer small override some inflate hasty deflate) ]}
 <Location "/fake/">
     FpmPool fake
 </Location>
@@ -69,6 +74,12 @@ LogLevel http2:error
 </Location>
 <Location "/small/">
     FpmPoolBuffer 64K file=1M
+</Location>
+<Location "/inflate/">
+    SetInputFilter DEFLATE
+</Location>
+<Location "/deflate/">
+    SetOutputFilter DEFLATE
 </Location>
 <Location "/override/">
     FpmPoolErrorOverride on
@@ -114,6 +125,25 @@ sub run_all {
         is("$answer->{status} $answer->{headers}{location}", '302 /page.php', 'a path in Location with PHP\'s status goes to the client');
         $answer = $get->('/away.php?to=/page.php&s=201');
         is("$answer->{status} $answer->{headers}{location} $answer->{body}", '201 /page.php moved', '... with another status too');
+    };
+
+    subtest 'through filters of httpd' => sub {
+        my $plain = join '', map { "line $_\n" } 1 .. 40_000;
+        IO::Compress::Gzip::gzip(\$plain => \my $packed) or die;
+        for my $body ($packed, [ unpack '(a5000)*', $packed ]) {
+            my $answer = $get->('/inflate/echo.php', method => 'POST', body => $body, headers => [ 'Content-Encoding' => 'gzip' ]);
+            like($answer->{body}, qr/^(?:@{[ length $plain ]}|none) @{[ length $plain ]} @{[ md5_hex($plain) ]}$/, 'a compressed upload arrives unpacked and whole' . (ref $body ? ', in chunks' : ''));
+        }
+        my $answer = $get->('/deflate/text.php', headers => [ 'Accept-Encoding' => 'gzip' ]);
+        IO::Uncompress::Gunzip::gunzip(\$answer->{body} => \my $unpacked) or die;
+        is("$answer->{headers}{'content-encoding'} $unpacked", 'gzip ' . 'compress me ' x 1000, 'a compressed page');
+        $answer = $get->('/deflate/length.php?l=10', headers => [ 'Accept-Encoding' => 'gzip' ]);
+        IO::Uncompress::Gunzip::gunzip(\$answer->{body} => \$unpacked) or die;
+        is($unpacked . ' ' . ($answer->{framing} eq 'chunked' || $answer->{headers}{'content-length'} == length $answer->{body}), '0123456789 1', '... whose script gave a length');
+        my $http = http_connect(port => $httpd->port, timeout => 15);
+        $http->send_request(POST => '/echo.php', headers => [ 'Content-Length' => 100_000 ], no_body => 1);
+        $http->send_raw('slow');
+        is($http->read_answer->{status}, 408, 'RequestReadTimeout: a body that does not come is 408');
     };
 
     subtest 'early hints' => sub {
@@ -221,7 +251,7 @@ sub run_all {
 
 for my $mpm (qw(event prefork)) {
     subtest $mpm => sub {
-        my $httpd = start_httpd(mpm => $mpm, docroot => $root, modules => $mpm eq 'event' ? ['http2'] : [], conf => $mpm eq 'event' ? $conf : $conf =~ s/^(?:Protocols|LogLevel).*\n//mgr);
+        my $httpd = start_httpd(mpm => $mpm, docroot => $root, modules => [ qw(filter deflate reqtimeout), $mpm eq 'event' ? 'http2' : () ], conf => $mpm eq 'event' ? $conf : $conf =~ s/^(?:Protocols|LogLevel).*\n//mgr);
         run_all($httpd);
         $httpd->stop;
     };
