@@ -42,7 +42,7 @@ my $root = site('www',
 my @daemon_option = (env => \%env, conf => {
     global  => { process_control_timeout => '60s' },
     patient => { 'pm.max_children' => 1, request_terminate_timeout => '60s', 'queue.timeout' => '60s', request_head_timeout => '60s', FPMPool::Board::needed_keys() },
-    brief   => { 'pm.max_children' => 1, request_terminate_timeout => '1s', 'queue.timeout' => '1s', request_head_timeout => '1s' },
+    brief   => { 'pm.max_children' => 1, request_terminate_timeout => '2s', 'queue.timeout' => '1s', request_head_timeout => '1s' },
     sleepy  => { pm => 'ondemand', 'pm.max_children' => 2, 'pm.process_idle_timeout' => '1s' },
 });
 my $daemon = start_daemon(@daemon_option);
