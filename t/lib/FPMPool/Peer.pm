@@ -7,6 +7,8 @@ package FPMPool::Peer;
 #   same('code', code => 'echo 1;');                                  # run.php evals X_CODE
 #   differs('what', 'why', qr/fpmpoold answers/, qr/php-fpm answers/, code => '...');
 #
+# Each case counts for the section that section() named last; report_sections() prints the numbers.
+#
 # Options are those of FPMPool::Client::request_params, and: pool; bytes (instead of a request);
 # half_close; idle => 1: only when every worker is idle, so that a worker answers; mask => sub(text) -> text; note => 1: the
 # request gets the parameter X_NOTE, a file that the script must write; its content is part of what is
@@ -19,11 +21,24 @@ use FPMPool::Board;
 use FPMPool::Client;
 use FPMPool::Test;
 
-our @EXPORT = qw(compare_servers answer_of same differs note_file);
+our @EXPORT = qw(compare_servers answer_of same differs note_file section compared report_sections);
 
 my ($ours, $theirs, $root, $notes);
+my ($section, %cases);
 
 sub compare_servers { ($ours, $theirs, $root) = @_; return }
+
+# Cases of same() and differs() from here on belong to this section of the comparison.
+sub section { ($section) = @_; return }
+
+# Counts cases, of a section or of the present one.
+sub compared { my ($name, $count) = @_; $cases{ $name // $section // 'any' } += $count // 1; return }
+
+# Prints the number of cases of each section. At the end of a test.
+sub report_sections {
+    diag(sprintf 'section %s: %d cases beside php-fpm', $_, $cases{$_}) for sort keys %cases;
+    return;
+}
 
 # A new file that pools may write.
 sub note_file {
@@ -97,6 +112,7 @@ sub same {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my %request = request_of(%option);
     my ($mine, $his) = map { answer_of($_, %request) } $ours, $theirs;
+    compared();
     return 1 if ok($mine eq $his, $name);
     show_difference($mine, $his);
     return 0;
@@ -107,6 +123,7 @@ sub differs {
     my ($name, $reason, $wanted, $peers, %option) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my %request = request_of(%option);
+    compared();
     return subtest "$name ($reason)" => sub {
         like(answer_of($ours,   %request), $wanted, 'fpmpoold');
         like(answer_of($theirs, %request), $peers,  'php-fpm');
