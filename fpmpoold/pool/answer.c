@@ -222,9 +222,6 @@ static void answer_page(fpd_connection *connection, const fpd_head *head, const 
     memcpy(content + headers_length, body, length - headers_length);
     end = put_record(reply, WIRE_STDOUT, head->request_id, content, length);
     end = wire_end_write(end, head->request_id, 0, WIRE_REQUEST_COMPLETE);
-    if (!connection->is_status) { /* php-fpm's figures are without those too */
-        atomic_fetch_add(&connection->pool->board->answered, 1);
-    }
     write_reply(connection, reply, (size_t)(end - reply),
                 head->keep && head->progress == FPD_HEAD_REQUEST);
 }
@@ -267,6 +264,9 @@ static void give_page(fpd_connection *connection, const fpd_head *head, page wan
 {
     const fpd_plan_pool *plan = connection->pool->plan;
 
+    if (!connection->is_status) { /* php-fpm's figures are without those too */
+        atomic_fetch_add(&connection->pool->board->answered, 1); /* a status page counts itself */
+    }
     if (wanted == PAGE_PING) {
         answer_page(connection, head, "Content-type: text/plain;charset=UTF-8\r\n" NEVER_CACHE,
                     plan->ping_response, strlen(plan->ping_response));

@@ -72,12 +72,12 @@ sub look {
     return \%board;
 }
 
-# Waits until no worker of the pool has anything to do. A client has its answer a moment earlier, and
-# a request that comes in this moment may find no idle worker. Of php-fpm nothing is known.
+# Waits until no worker of the pool has anything to do, or only so many. A client has its answer a moment
+# earlier, and a request that comes in this moment may find no idle worker. Of php-fpm nothing is known.
 sub wait_idle {
-    my ($daemon, $pool) = @_;
+    my ($daemon, $pool, $busy) = @_;
     return unless $daemon->is_ours;
-    return FPMPool::Test::wait_for(sub { !grep { $_->{state} !~ /\A(?:idle|free)/i } @{ look($daemon, $pool)->{slots} } }, 10, 'idle workers');
+    return FPMPool::Test::wait_for(sub { ($busy // 0) == grep { $_->{state} !~ /\A(?:idle|free)/i } @{ look($daemon, $pool)->{slots} } }, 10, 'idle workers');
 }
 
 1;

@@ -10,7 +10,7 @@ package FPMPool::Peer;
 # Each case counts for the section that section() named last; report_sections() prints the numbers.
 #
 # Options are those of FPMPool::Client::request_params, and: pool; bytes (instead of a request);
-# half_close; idle => 1: only when every worker is idle, so that a worker answers; mask => sub(text) -> text; note => 1: the
+# half_close; idle => 1: only when every worker is idle (busy => N: all but N), so that a worker answers; mask => sub(text) -> text; note => 1: the
 # request gets the parameter X_NOTE, a file that the script must write; its content is part of what is
 # compared.
 
@@ -55,7 +55,7 @@ sub answer_of {
     my ($server, %option) = @_;
     my $note = $option{note} ? note_file() : undef;
     $option{params} = { %{ $option{params} || {} }, X_NOTE => $note } if $note;
-    FPMPool::Board::wait_idle($server, $option{pool}) if $option{idle};
+    FPMPool::Board::wait_idle($server, $option{pool}, $option{busy}) if $option{idle} || $option{busy};
     my $client = php_connect($server, $option{pool}, timeout => 15);
     $client->send_bytes($option{bytes} // FPMPool::Client::request_bytes(%option));
     $client->end_of_writing if $option{half_close};

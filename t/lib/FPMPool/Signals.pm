@@ -57,6 +57,7 @@ sub occupy {
     my $body   = $client->request(script => "$root/pid.php", keep => $case->{state} eq 'kept' ? 1 : 0)->{body};
     problem($server->name . ": another worker serves: $body") if $body ne $case->{worker};
     if ($case->{state} eq 'kept') { $case->{client} = $client } else { $client->close }
+    wait_for { process_state($case->{worker}) eq 'S' } 10, 'the worker to wait for the next request';
     return;
 }
 
