@@ -9,7 +9,7 @@ use Test::More;
 
 chdir dirname(__FILE__) . '/..' or die $!;
 my $build    = $ENV{FPMPOOL_BUILD} || 'build';
-my @document = qw(README.md fpmpoold/README.md mod_fpmpool/README.md t/README.md);
+my @document = qw(README.md fpmpoold/README.md fpmpoold/COMPATIBILITY.md mod_fpmpool/README.md t/README.md);
 my %text     = map { $_ => slurp($_) } @document;
 my $daemon   = $text{'fpmpoold/README.md'};
 my $main     = $text{'README.md'};
@@ -156,6 +156,70 @@ subtest 'tokens of access.format' => sub {
     my ($part) = $daemon =~ /^## Access log$(.*?)^## /ms;
     my %documented = map { $_ => 1 } map { /`%(?:\{NAME\})?(\w|%)`/g } grep { /^\|/ } split /\n/, $part;
     is_deeply([ sort keys %documented ], [ sort split(//, $tokens), '%' ], 'the table has all of them');
+};
+
+# ---- the table of compatibility ----------------------------------------------------------------
+
+my $compatibility = $text{'fpmpoold/COMPATIBILITY.md'};
+my %verdict = map { $_ => 1 } 'same', 'improved', 'not applicable';
+
+# The first cells of a section's table, without quotes; each row has a verdict, and a reason unless it is "same".
+sub compared_rows {
+    my ($section) = @_;
+    my @found;
+    for my $row (table_rows($compatibility, $section)) {
+        my ($name, $here, $why) = @$row;
+        ok($verdict{$here}, "$section: $name: $here");
+        like($why, qr/\w/, "$section: $name: how, or why") if $here ne 'same';
+        push @found, $name =~ s/`//gr;
+    }
+    return @found;
+}
+
+subtest 'compatibility: keys' => sub {
+    my %of = ('Global keys' => [], 'Pool keys' => [ 'listen.setfib', map { "$_\[]" } qw(access.suppress_path env php_value php_flag php_admin_value php_admin_flag) ]);
+    push @{ $of{'Pool keys'} }, 'include';
+    for my $name (keys %key) {
+        my ($section, $key) = split m{/}, $name, 2;
+        push @{ $of{ $section =~ /Global/ ? 'Global keys' : 'Pool keys' } }, $key if $section !~ /does not have/;
+    }
+    s/\\//g for map { @$_ } values %of;
+    is_deeply([ sort { $a cmp $b } compared_rows($_) ], [ sort @{ $of{$_} } ], "$_: the table is the code's") for sort keys %of;
+};
+
+subtest 'compatibility: options, signals, fields, tokens' => sub {
+    my @option = map { "-$_->[1], --$_->[0]" } pairs(slurp('fpmpoold/master/argv.c') =~ /^\s+\{"([\w-]+)", '(.)', ([01]),/mg);
+    is_deeply([ sort { $a cmp $b } compared_rows('Options') ], [ sort @option ], 'options');
+    my ($numbers) = slurp('fpmpoold/master/master.c') =~ /numbers\[\] = \{(.*?)\}/s;
+    is_deeply([ sort { $a cmp $b } compared_rows('Signals') ], [ sort 'PIPE', $numbers =~ /SIG(\w+)/g ], 'signals');
+    my %field = map { $_ => 1 } slurp('fpmpoold/worker/status_format.c') =~ /^\s+\{"([\w ]+)", FIELD_/mg;
+    is_deeply([ sort { $a cmp $b } compared_rows('Status fields') ], [ sort keys %field ], 'fields of the status page');
+    my ($tokens) = slurp('fpmpoold/worker/access_log.c') =~ /strchr\("(%\w+)"/;
+    is_deeply([ sort { $a cmp $b } compared_rows('Tokens of access.format') ], [ sort map { "%$_" } split //, $tokens ], 'tokens');
+    compared_rows('PHP');
+};
+
+subtest 'compatibility: what php-fpm has' => sub {
+    my $peer = '/usr/sbin/php-fpm8.2';
+    plan(skip_all => 'php8.2-fpm is not installed') unless -x $peer;
+    my $dir  = File::Temp->newdir;
+    my $user = $> ? '' : "user = www-data\n";
+    spew("$dir/a.conf", "[global]\nerror_log = $dir/error.log\n[a]\n${user}listen = $dir/a.sock\npm = static\npm.max_children = 1\naccess.suppress_path[] = /a\nenv[A] = b\nphp_value[a] = b\nphp_admin_value[a] = b\n");
+    my %row = map { my $section = $_; map { ("$section/" . $_->[0] =~ s/`//gr => 1) } table_rows($compatibility, $section) } 'Global keys', 'Pool keys';
+    my ($section, $count, @missing) = ('', 0);
+    for my $line (split /\n/, `$peer -n -tt -y $dir/a.conf 2>&1`) {
+        $section = $1 eq 'global' ? 'Global keys' : 'Pool keys' if $line =~ /NOTICE: \s*\[(\w+)\]$/;
+        next unless $line =~ /\t([\w.]+(?:\[)?)[^=]* = /;
+        my $name = $1 =~ s/\[$/[]/r;
+        $name .= '[]' if $name eq 'access.suppress_path';
+        $count++;
+        push @missing, "$section/$name" unless $row{"$section/$name"};
+    }
+    cmp_ok($count, '>', 60, 'php-fpm -tt shows its keys');
+    is_deeply(\@missing, [], 'each of them is in the table');
+    my $options = join ' ', map { $_->[0] } table_rows($compatibility, 'Options');
+    my @unknown = grep { index($options, "`$_`") < 0 } `$peer --help` =~ /^\s+(-\w)\b/mg, `$peer --help` =~ /(--[\w-]+)/g;
+    is_deeply(\@unknown, [], 'and each option of --help');
 };
 
 # ---- the module -------------------------------------------------------------------------------

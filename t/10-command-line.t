@@ -45,6 +45,7 @@ subtest 'usage' => sub {
     }
 };
 
+my $compared = 0;
 subtest 'exit codes are php-fpm\'s' => sub {
     plan(skip_all => 'php8.2-fpm is not installed') unless $has_peer;
     my @test = ('-n', '-t', '-y', $good);
@@ -56,6 +57,7 @@ subtest 'exit codes are php-fpm\'s' => sub {
         [qw(-n -F -y), "$dir/nothing.conf"], [qw(-n -D -y), "$dir/nothing.conf"],
     ) {
         is(run($fpmpoold, @$argv)->{code}, run($peer, @$argv)->{code}, "@$argv");
+        $compared++;
     }
 };
 
@@ -189,4 +191,5 @@ subtest 'pid file that cannot be written' => sub {
     ok(!-e "$dir/good.sock", '... and leaves no socket');
 };
 
+diag("section 2.1: $compared cases beside php-fpm") if $has_peer;
 done_testing();

@@ -30,7 +30,7 @@ plan(skip_all => 'most cases name users: run as root') unless is_root();
 my %built = read_file(build_path('config.mk')) =~ /^(prefix|localstatedir) = (\S+)/mg;
 my $state = $built{localstatedir} =~ s/\$\(prefix\)/$built{prefix}/r;
 my $base  = test_dir() . '/c';
-my $count = 0;
+my ($count, $section, %cases) = (0, 'any');
 
 $ENV{FPM_TEST_WORD}   = 'word';
 $ENV{FPM_TEST_UPPER}  = 'YES';
@@ -125,6 +125,7 @@ sub compare {
     my ($name, $files, %option) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my $dir = "$base/" . ++$count;
+    $cases{$section}++;
     $files = { 'fpm.conf' => $files } unless ref $files;
     lay_out($dir, $files);
     $option{prepare}->($dir) if $option{prepare};
@@ -195,6 +196,7 @@ sub each_global_value {
 
 # ---- the tables -----------------------------------------------------------------------------
 
+$section = '1.1, 1.2';
 subtest 'lexer (1.1, 1.2)' => sub {
     my @value = (
         'foo;bar', ';', 'foo ; bar', '"a;b" ; c', 'true', 'On', 'YES', 'false', 'off', 'No', 'none', 'NULL', 'null and void',
@@ -258,6 +260,7 @@ subtest 'lexer (1.1, 1.2)' => sub {
     compare('a quoted section without a name', "[\"\"]\n$needed", ours => qr/fpm\.conf:1\] a pool section needs a name/);
 };
 
+$section = '1.3';
 subtest 'value types (1.3)' => sub {
     each_pool_value('pm.max_requests', qw(0 5 -5 007 5K 1.5 +5 - -- 5-5 0x10 yes off ten), '"5"', '" 5"', '"5 "', '5 5', '2147483647', '-2147483647');
     compare('number that is too large', pool("pm.max_requests = 99999999999\n"), ours => qr/too large/);
@@ -278,6 +281,7 @@ subtest 'value types (1.3)' => sub {
     compare('$pool in a number', pool("pm.max_requests = \$pool\n"));
 };
 
+$section = '1.4';
 subtest 'paths, prefix, includes (1.4)' => sub {
     my @plain = ('-n', '-y', '@DIR@/fpm.conf');
     compare('no -p: /var and /usr', "[global]\nerror_log = \@DIR\@/e.log\npid = run/x.pid\n[www]\nuser = www-data\nlisten = run/w.sock\npm = static\npm.max_children = 1\nslowlog = log/s.log\n", args => \@plain, plain => 1);
@@ -353,6 +357,7 @@ subtest 'paths, prefix, includes (1.4)' => sub {
     compare('chroot with $prefix behind a name', "[www]\nprefix = \@DIR\@/site\n${rooted}chroot = x/\$prefix\n");
 };
 
+$section = '1.5';
 subtest 'global keys (1.5)' => sub {
     each_global_value('pid', 'run/a.pid', '/run/a.pid', '""');
     each_global_value('error_log', 'log/x.log', 'syslog', 'SYSLOG', '@DIR@/nothing/x.log', '@DIR@/etc', '""');
@@ -374,6 +379,7 @@ subtest 'global keys (1.5)' => sub {
     compare('two bad limits', global("log_limit = 5\nprocess.max = -1\n"), more => 1);
 };
 
+$section = '1.6';
 subtest 'pool keys (1.6)' => sub {
     compare('no pool', "[global]\nlog_level = notice\n");
     compare('an empty pool', "[www]\n", more => 1);
@@ -486,6 +492,7 @@ subtest 'pool keys (1.6)' => sub {
     compare('a check error and a file error', pool("pm.max_children = 0\nnonsense = 1\n"), more => 1);
 };
 
+$section = '1.7';
 subtest 'arrays (1.7)' => sub {
     my @line = (
         'env[A] = b', 'env[A] = $HOME', 'env[A] = ${FPM_TEST_WORD}', 'env[A] =', 'env[A] = ""', 'env[] = x', 'env = x', 'env[A]', 'Env[A] = b', 'ENV[A] = b', 'env["A"] = b', "env['A'] = b", 'env[ A ] = b', 'env[A B] = c',
@@ -503,6 +510,7 @@ subtest 'arrays (1.7)' => sub {
     compare('arrays of two pools', pool("env[A] = 1\n[b]\n" . ($needed =~ s/www\.sock/b.sock/r) . "env[B] = 2\n[www]\nenv[C] = 3\n"));
 };
 
+$section = '1.8';
 subtest 'without root' => sub {
     my $open = sub { chmod 0777, $_[0], "$_[0]/log", "$_[0]/site" };
     my $own  = "[www]\nlisten = \@DIR\@/w.sock\npm = static\npm.max_children = 1\n";
@@ -519,6 +527,7 @@ subtest 'without root' => sub {
     compare('a file that must not be read', $own, unprivileged => 1, prepare => sub { $open->($_[0]); chmod 0600, "$_[0]/fpm.conf" });
 };
 
+$section = '1.8';
 subtest 'files of the distribution and of guides' => sub {
     my ($global, $www) = ('/etc/php/8.2/fpm/php-fpm.conf', '/etc/php/8.2/fpm/pool.d/www.conf');
     if (-e $global && -e $www) {
@@ -542,4 +551,5 @@ subtest 'files of the distribution and of guides' => sub {
     compare('-c without a file', pool(''), args => [ '-c', '@DIR@/none.ini', '-p', '@DIR@', '-y', '@DIR@/fpm.conf' ]);
 };
 
+diag("section $_: $cases{$_} cases beside php-fpm") for sort keys %cases;
 done_testing();

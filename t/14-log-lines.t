@@ -43,6 +43,8 @@ sub lines_of {
     return [ map { line_of($_) } grep { !/systemd monitor interval/ } split /\n/, $daemon->log_text ];
 }
 
+my $cases = 0;
+
 sub same_lines {
     my ($name, $conf, $work, $signal, %option) = @_;
     subtest $name => sub {
@@ -50,6 +52,7 @@ sub same_lines {
         my $got    = lines_of(\&start_daemon, $conf, $work, $signal || 'TERM', %option);
         cmp_ok(scalar @$wanted, '>=', 4, 'php-fpm has something to say');
         is_deeply($got, $wanted, 'fpmpoold says the same');
+        $cases++;
     };
     return;
 }
@@ -127,4 +130,5 @@ same_lines('a reload with many arguments, and TCP', { global => {}, www => { 'pm
     wait_lines($daemon, qr/ready to handle connections/, 2);
 }, undef, args => [ map { ('-d', "a$_=1") } 1 .. 6 ]);
 
+diag("section 6: $cases cases beside php-fpm");
 done_testing();

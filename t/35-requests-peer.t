@@ -67,11 +67,12 @@ my $theirs = start_php_fpm(conf => \%conf);
 compare_servers($ours, $theirs, $root);
 allow_log(qr/ERROR: \[pool odd\] Unable to set php_value 'unknown\.setting'$/);
 
-sub group { my ($name, $code) = @_; subtest $name => $code; return }
+# A part of the comparison, for a section of it.
+sub group { my ($of, $name, $code) = @_; section($of); subtest $name => $code; return }
 
 # ---- methods and bodies ---------------------------------------------------------------------
 
-group 'methods' => sub {
+group '4.4', 'methods' => sub {
     for my $method (qw(GET HEAD POST PUT DELETE OPTIONS PATCH TRACE PROPFIND get head post FOO), '', 'A' x 40, 'GET /x') {
         same("method '$method'", script => 'hello.php', method => $method);
     }
@@ -83,7 +84,7 @@ group 'methods' => sub {
     same('#! is skipped', script => 'shebang.php');
 };
 
-group 'bodies' => sub {
+group '4.6', 'bodies' => sub {
     my $long = join '', map { chr(($_ * 7 + int $_ / 251) % 256) } 1 .. 200_001;
     same('a form', script => 'post.php', body => 'a=1&b[]=x&b[]=y&c[k][l]=z&=none&d&e==&f=%41%zz%', query => 'g=1&a=2', params => { HTTP_COOKIE => 'k=v; a=3; bad; q="x y"' });
     same('JSON', script => 'post.php', body => '{"a":1}', type => 'application/json');
@@ -103,7 +104,7 @@ group 'bodies' => sub {
     same('not read', script => 'hello.php', body => $long, type => 'x/y');
 };
 
-group 'lengths of bodies' => sub {
+group '4.6', 'lengths of bodies' => sub {
     # the client closes its side, or php-fpm would wait for what was announced (4.1)
     for my $length ('2', '0', '4abc', 'abc', '+3', ' 3', '003', '0x5', '3.9', '18446744073709551619') {
         for my $script (qw(read.php post.php)) {
@@ -133,7 +134,7 @@ sub multipart {
 sub field { my ($name, $value) = @_; return [ "Content-Disposition: form-data; name=\"$name\"", $value ] }
 sub file  { my ($name, $file, $content, $type) = @_; return [ "Content-Disposition: form-data; name=\"$name\"; filename=\"$file\"\r\nContent-Type: " . ($type // 'image/x'), $content ] }
 
-group 'uploads' => sub {
+group '4.6', 'uploads' => sub {
     same('a field and a file', script => 'post.php', multipart(field(a => 1), file(f => 'x y.png', 'content')));
     same('several files of one name', script => 'post.php', multipart(file('f[]' => 'a', 'A'), file('f[]' => 'b', 'BB'), file('g[k]' => 'c', 'C')));
     same('path in the name', script => 'post.php', multipart(file(f => 'C:\\dir\\n.txt', 'A'), file(g => 'd/e/n.txt', 'B'), file(h => '../../x', 'C')));
@@ -152,7 +153,7 @@ group 'uploads' => sub {
     same('move_uploaded_file and is_uploaded_file', multipart(file(f => 'x', 'content')), code => '$t = $_FILES["f"]["tmp_name"]; var_dump(is_uploaded_file($t), is_uploaded_file("/etc/passwd"), filesize($t), decoct(fileperms($t) & 0777), @move_uploaded_file("/etc/hostname", "/tmp/x"));');
 };
 
-group 'REQUEST_BODY_FILE' => sub {
+group '4.6', 'REQUEST_BODY_FILE' => sub {
     my $size = -s "$root/body.txt";
     my %file = (method => 'POST', params => { REQUEST_BODY_FILE => "$root/body.txt", CONTENT_LENGTH => $size, CONTENT_TYPE => 'application/x-www-form-urlencoded' });
     same('a form', script => 'post.php', %file);
@@ -165,7 +166,7 @@ group 'REQUEST_BODY_FILE' => sub {
 
 # ---- headers --------------------------------------------------------------------------------
 
-group 'response headers' => sub {
+group '4.8', 'response headers' => sub {
     my @code = (
         (map { "http_response_code($_);" } qw(100 102 103 200 201 204 205 206 207 299 300 301 303 304 307 308 400 401 404 405 418 422 429 451 499 500 503 511 599 600 999 1000 0 -1 99)),
         'header("HTTP/1.1 404 Foo");', 'header("HTTP/1.0 404");', 'header("HTTP/1.1 200 OK");', 'header("HTTP/1.1 200 Fine");', 'header("HTTP/2 503 x y z");', 'header("http/1.1 410 lower");', 'header("HTTP/1.1");',
@@ -196,7 +197,7 @@ group 'response headers' => sub {
 
 # ---- output ---------------------------------------------------------------------------------
 
-group 'output' => sub {
+group '4.2', 'output' => sub {
     my @code = (
         'echo str_repeat("x", 8192); echo "y";', 'echo str_repeat("x", 65528);', 'echo str_repeat("x", 65529);', 'echo str_repeat("x", 200000);', 'for ($i = 0; $i < 5000; $i++) echo $i, ",";', 'echo "a"; flush(); echo "b"; flush(); echo "c";', 'flush(); echo "x";',
         'ob_start(fn($b) => strtoupper($b)); echo "abc";', 'ob_start(fn($b) => false); echo "abc";', 'ob_start(fn($b) => ""); echo "abc";', 'ob_start(function ($b, $phase) { return "[$phase:$b]"; }, 2); echo "abc"; echo "d"; ob_flush(); echo "e";',
@@ -219,7 +220,7 @@ group 'output' => sub {
     same('auto_prepend_file that is missing', script => 'hello.php', params => { PHP_VALUE => "auto_prepend_file = $root/nothing.php" });
 };
 
-group 'errors' => sub {
+group '4.3', 'errors' => sub {
     my @code = (
         'nowhere();', 'echo "before"; nowhere();', 'throw new Exception("x");', 'trigger_error("w", E_USER_WARNING); echo "on";', 'trigger_error("e", E_USER_ERROR); echo "not";', 'echo $undefined;', 'exit(3);', 'exit("text");', 'exit(255);', 'die;',
         'error_log("to the log");', 'error_log("two\nlines");', 'error_log("a"); error_log("b"); echo "x";', 'error_log("sapi", 4);', 'error_log("nul\0byte");', 'error_log(""); echo "x";', 'error_log("\x01\x1b[31m\xff");',
@@ -239,7 +240,7 @@ group 'errors' => sub {
     same('error_log in a file', code => 'ini_set("error_log", "/dev/null"); error_log("away"); echo 1;');
 };
 
-group 'time limits' => sub {
+group '3.5', 'time limits' => sub {
     same('set_time_limit', code => 'set_time_limit(1); while (1);');
     same('max_execution_time of the request', code => 'while (1);', params => { PHP_VALUE => 'max_execution_time = 1' });
     same('ini_set', code => 'ini_set("max_execution_time", "1"); echo "x"; while (1);');
@@ -270,7 +271,7 @@ group 'time limits' => sub {
 
 # ---- superglobals ---------------------------------------------------------------------------
 
-group '$_SERVER and its kin' => sub {
+group '4.6', '$_SERVER and its kin' => sub {
     my $environment = sub { my ($text) = @_; $text =~ s/\Q$ours->{dir}\E|\Q$theirs->{dir}\E/DIR/g; $text };
     my @set = (
         {}, { HTTPS => 'on', HTTP_X_A => '1', 'a.b' => 'dot', 'a b' => 'blank', 'c[d]' => 'array', 'c[e]' => 'array', ' lead' => 'x', 'e=f' => 'y', EMPTY => '', '' => 'noname' },
@@ -302,14 +303,14 @@ group '$_SERVER and its kin' => sub {
     same($_, code => $_, query => 'a=5', params => { HTTP_X_Y => 'v', HTTP_ => 'e', HTTP__D => 'f', HTTP_a_b => 'g', HTTP_PROXY => 'p', CONTENT_TYPE => '', CONTENT_LENGTH => '', HTTPX => 'h', HTTP_1_2 => 'n', HTTP_5 => 'five' }, mask => sub { $_[0] =~ s/(REQUEST_TIME\S*\D*?)[\d.]+/$1 N/gr =~ s/^\$_SERVER\['REQUEST_TIME.*$//mgr }) for @code;
 };
 
-group 'httpoxy' => sub {
+group '4.6', 'httpoxy' => sub {
     my %proxy = (params => { HTTP_PROXY => 'http://evil/' });
     same('not in $_SERVER and getenv()', code => 'var_dump($_SERVER["HTTP_PROXY"] ?? null, getenv("HTTP_PROXY"), $_ENV["HTTP_PROXY"] ?? null, getallheaders()["Proxy"]);', %proxy);
     differs($_->[0], 'the peer forgets to hide it here', qr/^NULL$/m, qr/evil/, code => $_->[1], %proxy)
         for [ 'in the list of getenv()' => 'var_dump(getenv()["HTTP_PROXY"] ?? null);' ], [ 'in INPUT_SERVER' => 'var_dump(filter_input(INPUT_SERVER, "HTTP_PROXY"));' ];
 };
 
-group 'authentication' => sub {
+group '4.6', 'authentication' => sub {
     for my $value ('Basic YWxpY2U6czNjcmV0', 'basic YWxpY2U6czNjcmV0', 'Basic YWxpY2U=', 'Basic YTpiOmM=', 'Basic Og==', 'Basic', 'Basic ', 'Basic !!!!', 'Basic YWxpY2U6czNjcmV0 x', 'Digest username="u", realm="r"', 'digest x', 'Digest', 'Bearer abc', '', 'Basic ' . 'YTpi' x 300) {
         same("'" . substr($value, 0, 30) . "'", code => 'foreach (["PHP_AUTH_USER", "PHP_AUTH_PW", "PHP_AUTH_DIGEST", "REMOTE_USER", "AUTH_TYPE", "HTTP_AUTHORIZATION"] as $n) { echo $n, "="; var_dump($_SERVER[$n] ?? null); }', params => { HTTP_AUTHORIZATION => $value, REMOTE_USER => 'web', AUTH_TYPE => 'X' });
     }
@@ -318,7 +319,7 @@ group 'authentication' => sub {
 
 # ---- ini of a request -----------------------------------------------------------------------
 
-group 'PHP_VALUE and PHP_ADMIN_VALUE' => sub {
+group '4.6', 'PHP_VALUE and PHP_ADMIN_VALUE' => sub {
     my $get = 'var_dump(ini_get("precision"), ini_get("memory_limit"), ini_get("user_agent"), ini_get("open_basedir"));';
     # harmless ones, because php-fpm keeps them for the next request
     for my $text ('precision = 9', "precision=9\r\nuser_agent=x", 'precision = "8"', "; comment\nprecision = 7", 'user_agent = "a b;c=d"', "user_agent = 'raw'", 'user_agent = a;b', "precision = 6\nprecision = 5", 'user_agent = ${HOME}', 'user_agent = E_ALL', 'user_agent = on', 'user_agent = off', 'user_agent = null', 'user_agent =',
@@ -334,7 +335,7 @@ group 'PHP_VALUE and PHP_ADMIN_VALUE' => sub {
     same('without a script', params => { PHP_VALUE => '[x]', SCRIPT_FILENAME => "$root/nothing.php" });
 };
 
-group 'values of the pool' => sub {
+group '1.7', 'values of the pool' => sub {
     for my $round (1, 2) {
         same("as PHP code sees them, round $round", pool => 'odd', code => 'foreach (["user_agent", "sendmail_from", "error_prepend_string", "error_append_string", "arg_separator.output", "highlight.comment", "highlight.default", "highlight.html", "highlight.keyword", "highlight.string", "html_errors", "ignore_repeated_errors", "precision", "default_charset",
             "session.name", "unknown.setting", "memory_limit", "session.gc_maxlifetime", "error_reporting", "date.timezone"] as $n) { echo $n, " "; var_dump(ini_get($n)); }');
@@ -343,14 +344,14 @@ group 'values of the pool' => sub {
     }
 };
 
-group 'disabled functions and classes' => sub {
+group '1.7', 'disabled functions and classes' => sub {
     same($_, pool => 'locked', code => $_) for 'var_dump(function_exists("exec"), function_exists("passthru"), function_exists("shell_exec"), function_exists("system"), function_exists("gethostname"));', 'exec("true");', 'echo `true`;', 'new ArrayIterator([]); echo 1;',
         'var_dump(set_time_limit(9), ini_set("max_execution_time", 9), ini_get("max_execution_time"));', 'echo ini_get("disable_classes");';
 };
 
 # ---- scripts and paths ----------------------------------------------------------------------
 
-group 'which file runs' => sub {
+group '4.4', 'which file runs' => sub {
     my $other = site('other', map { $_ => "<?php echo 'other';" } qw(hello.php note.txt sub/index.php run.php));
     symlink 'run.php', "$other/link.php";
     # files of its own: php-fpm runs what OPcache has from another pool, without asking open_basedir
@@ -372,7 +373,7 @@ group 'which file runs' => sub {
     same('nothing', bytes => begin_record(1) . params_records(1, []) . stdin_records(1, ''));
 };
 
-group 'path parameters' => sub {
+group '4.5', 'path parameters' => sub {
     my @vector = (
         { SCRIPT_FILENAME => '/w/pi.php', SCRIPT_NAME => '/pi.php', PATH_INFO => '/a/b' }, { SCRIPT_FILENAME => '/w/pi.php/a/b', SCRIPT_NAME => '/pi.php/a/b' }, { SCRIPT_FILENAME => '/w/pi.php/a/b', SCRIPT_NAME => '/pi.php/a/b', PATH_INFO => '/pi.php/a/b' },
         { SCRIPT_FILENAME => '/w/pi.php/a/b', SCRIPT_NAME => '/pi.php', PATH_INFO => '/a/b' }, { SCRIPT_FILENAME => 'proxy:fcgi://h:9000/w/pi.php/a/b?x', SCRIPT_NAME => '/pi.php/a/b' }, { SCRIPT_FILENAME => 'proxy:balancer://lb/w/pi.php/a%20b', SCRIPT_NAME => '/pi.php/a b' },
@@ -399,7 +400,7 @@ group 'path parameters' => sub {
 differs('a proxy: URL with another PATH_INFO', 'the peer puts PATH_INFO into SCRIPT_NAME too', qr/^SCRIPT_NAME=\/pi\.php\nPATH_INFO=\/a\n/m, qr/^SCRIPT_NAME=\/other\nPATH_INFO=\/a\n/m,
     script => 'pi.php', params => { SCRIPT_FILENAME => "proxy:fcgi://h:9000$root/pi.php/a", SCRIPT_NAME => '/pi.php', PATH_INFO => '/other' });
 
-group 'working directory' => sub {
+group '4.4', 'working directory' => sub {
     same('include relative to the script, its file and the working directory', script => 'inc/a.php');
     same('chdir in a script', code => 'chdir("/"); echo getcwd();');
     same('is forgotten', code => 'echo getcwd();');
@@ -424,7 +425,7 @@ my $numbers = sub {
     $text =~ s/\bstatus\?\K|(?<![\w-])\d+(?:\.\d+)?(?![\w-])/N/g;
     return $text;
 };
-group 'ping and status' => sub {
+group '3.8', 'ping and status' => sub {
     for my $pool (qw(www nofix)) {
         for my $path ('/ping', '/status') {
             for my $query ('', 'full', 'json', 'json&full', 'html', 'html&full', 'xml', 'full&xml', 'openmetrics', 'openmetrics&full', 'html&json&xml', 'other', 'json=1', 'y&full') {
@@ -467,4 +468,5 @@ group 'ping and status' => sub {
     differs('the beginning of a format\'s name', '3.8: the peer matches prefixes', qr/^pool: /m, qr/^\{"pool"/m, idle => 1, name => '/status', script => 'hello.php', query => 'j');
 };
 
+report_sections();
 done_testing();

@@ -58,6 +58,7 @@ my $ours   = start_daemon(conf => conf_of('ours'), args => [ '-c', $php_ini ]);
 my $theirs = start_php_fpm(conf => conf_of('theirs'), args => [ '-c', $php_ini ]);
 compare_servers($ours, $theirs, $root);
 
+section('5');
 subtest 'fastcgi_finish_request()' => sub {
     my $finish = 'ignore_user_abort(true); ';
     my @code = (
@@ -120,6 +121,7 @@ subtest 'a program in the background' => sub {
     FPMPool::Process::reap($pid, 3);
 };
 
+section('5');
 subtest 'sections of php.ini and .user.ini' => sub {
     # the folders are cached by their own names: the first request decides
     same('a document root that is missing',      script => 'own/none/show.php', params => { DOCUMENT_ROOT => undef });
@@ -172,6 +174,7 @@ subtest 'access log' => sub {
         my ($mine, $his) = map { my $name = $_; [ map { masked_line($_) } log_lines($name, $file) ] } qw(ours theirs);
         ok(@$his > 10, "$file: there is something to compare");
         is(scalar @$mine, scalar @$his, "$file: as many lines");
+        compared('3.10', scalar @$his);
         is($mine->[$_], $his->[$_], "$file: line " . ($_ + 1)) for 0 .. ($#$mine > $#$his ? $#$mine : $#$his);
     }
 };
@@ -252,5 +255,7 @@ sub compare_info {
     is(join("\n", @only_m), '', "$name: fpmpoold says nothing that php-fpm does not");
     is(join("\n", @only_h), '', "$name: php-fpm says nothing that fpmpoold does not");
     cmp_ok(scalar @h, '>', 200, "$name: there was something to compare");
+    compared("5");
 }
+report_sections();
 done_testing();

@@ -298,6 +298,7 @@ subtest 'END_REQUEST' => sub {
     my $answer = php_request($ours, "$root/hello.php");
     is($answer->{reserved}, "\0\0\0", 'its reserved bytes are zeros');
 };
+diag("section 4.1: $compared cases beside php-fpm") if $theirs;
 cmp_ok($compared, '>', 50, "$compared cases were held beside php-fpm") if $theirs;
 allow_log(qr/\[pool www\] /) if $theirs;
 done_testing();

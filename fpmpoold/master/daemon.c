@@ -108,7 +108,7 @@ apr_status_t fpd_daemon_write_pid(const char *path)
     }
     (void)unlink(path);
     fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    if (fd < 0 || fchmod(fd, 0644) != 0 || write(fd, text, (size_t)length) != length) {
+    if (fd < 0 || write(fd, text, (size_t)length) != length) {
         status = errno != 0 ? errno : ENOSPC;
         fpd_log_errno(FPD_LOG_ERROR, status, "Unable to create the PID file (%s).", path);
     }

@@ -142,13 +142,15 @@ static int load_and_run(const fpd_argv *arguments, apr_pool_t *pool)
     if (status == APR_SUCCESS) {
         fpd_log_set_level((fpd_log_level)fpd_conf_log_level(&conf->global));
     }
+    if (status == APR_SUCCESS && arguments->action != FPD_ARGV_TEST) {
+        return fpd_master_run(arguments, conf, messages, conf_pool, pool);
+    }
     fpd_logs_say(messages);
     if (status != APR_SUCCESS) {
         fpd_log(FPD_LOG_ERROR, "FPM initialization failed");
         return FPD_EXIT_CONFIG;
     }
-    return arguments->action == FPD_ARGV_TEST ? say_test(arguments, conf, conf_pool)
-                                              : fpd_master_run(arguments, conf, conf_pool, pool);
+    return say_test(arguments, conf, conf_pool);
 }
 
 /* A start, or one of the two errands of a reload. */

@@ -230,7 +230,7 @@ apr_status_t fpd_master_set_up(fpd_master *self)
     return APR_SUCCESS;
 }
 
-static apr_status_t begin(fpd_master *self)
+static apr_status_t begin(fpd_master *self, const apr_array_header_t *messages)
 {
     const fpd_conf_global *global = &self->conf->global;
     apr_status_t status;
@@ -238,8 +238,13 @@ static apr_status_t begin(fpd_master *self)
     self->is_background = global->daemonize;
     status = fpd_logs_open(&self->logs, global, !self->is_background, self->arguments->force_stderr,
                            self->pool);
-    if (status != APR_SUCCESS || (status = fpd_daemon_apply_limits(
-                                      global, self->arguments->options.is_root)) != APR_SUCCESS) {
+    if (status != APR_SUCCESS) {
+        fpd_log(FPD_LOG_ERROR, "failed to post process the configuration");
+        return status;
+    }
+    fpd_logs_say(messages);
+    status = fpd_daemon_apply_limits(global, self->arguments->options.is_root);
+    if (status != APR_SUCCESS) {
         return status;
     }
     if (self->is_background && (status = fpd_daemon_detach(&self->verdict_fd)) != APR_SUCCESS) {
@@ -276,29 +281,32 @@ int fpd_master_serve(fpd_master *self)
     return self->exit_code;
 }
 
-int fpd_master_run(const fpd_argv *arguments, fpd_conf *conf, apr_pool_t *conf_pool,
-                   apr_pool_t *pool)
+int fpd_master_run(const fpd_argv *arguments, fpd_conf *conf, const apr_array_header_t *messages,
+                   apr_pool_t *conf_pool, apr_pool_t *pool)
 {
     fpd_master *self = fpd_master_create(arguments, pool);
 
     apr_pool_destroy(self->conf_pool);
     self->conf_pool = conf_pool;
     self->conf = conf;
-    if (begin(self) != APR_SUCCESS) {
+    if (begin(self, messages) != APR_SUCCESS) {
+        int is_detached = self->verdict_fd >= 0;
         fpd_log(FPD_LOG_ERROR, "FPM initialization failed");
         if (self->pools != NULL) {
             fpd_pools_finish(self->pools, 0, 0);
             end(self);
         }
         fpd_daemon_report(&self->verdict_fd, 0);
-        return conf->global.daemonize ? FPD_EXIT_SOFTWARE : FPD_EXIT_CONFIG;
+        return is_detached ? FPD_EXIT_SOFTWARE : FPD_EXIT_CONFIG;
     }
-    fpd_log(FPD_LOG_NOTICE, "fpm is running, pid %ld", (long)getpid());
     fpd_logs_settle(&self->logs);
+    fpd_log(FPD_LOG_NOTICE, "fpm is running, pid %ld", (long)getpid());
     if (fpd_daemon_close_standard(self->logs.error_log != NULL) != APR_SUCCESS) {
         fpd_log(FPD_LOG_WARNING, "cannot open /dev/null for the standard descriptors");
     }
-    fpd_daemon_report(&self->verdict_fd, 1);
+    if (fpd_pools_count(self->pools).serving > 0) { /* else check_start() says that none can */
+        fpd_daemon_report(&self->verdict_fd, 1);
+    }
     self->has_begun = 1;
     fpd_master_check_start(self);
     return fpd_master_serve(self);

@@ -13,10 +13,11 @@ enum fpd_exit_code {
     FPD_EXIT_CONFIG = 78    /* EX_CONFIG */
 };
 
-/* Runs the daemon with a loaded configuration until a signal ends it; returns the exit code. conf
- * is in conf_pool, which the master destroys when a reload replaced it. */
-int fpd_master_run(const fpd_argv *arguments, fpd_conf *conf, apr_pool_t *conf_pool,
-                   apr_pool_t *pool);
+/* Runs the daemon with a loaded configuration until a signal ends it; returns the exit code.
+ * messages: what loading it had to say; goes into error_log too. conf and messages are in
+ * conf_pool, which the master destroys when a reload replaced it. */
+int fpd_master_run(const fpd_argv *arguments, fpd_conf *conf, const apr_array_header_t *messages,
+                   apr_pool_t *conf_pool, apr_pool_t *pool);
 
 /* After a reload has executed this program (FPD_REEXEC_RESUME): goes on as the daemon that it was,
  * until a signal ends it; 1 and *exit_code. 0: its state cannot be read, which should never be;
