@@ -266,6 +266,22 @@ subtest 'php.ini' => sub {
     }
 };
 
+subtest '-e' => sub {
+    my @dump = ('-d', 'opcache.opt_debug_level=0x10000');    # compiled scripts are printed
+    for my $option ([], ['-e'], ['--profile-info']) {
+        compare("scripts compiled with '@$option'", sub {
+            my ($who) = @_;
+            my $text = running($who, "$global${pool}catch_workers_output = yes\n", [ '-F', '-O', @$option, @dump, @$run ], sub {
+                my ($one) = @_;
+                show($one) for 1 .. 2;
+                wait_for { content("$one->{dir}/err") =~ /INIT_FCALL/ } 10, 'the dump';
+                return '';
+            });
+            return $text =~ /EXT_STMT/ ? 'extended' : $text =~ /INIT_FCALL/ ? 'plain' : $text;
+        }, is => @$option ? qr/\Aextended\z/ : qr/\Aplain\z/);
+    }
+};
+
 subtest '-p and -y' => sub {
     my $relative = "[global]\nerror_log = error.log\npid = pid\n[www]\nuser = www-data\nlisten = s\nlisten.mode = 0666\npm = static\npm.max_children = 1\naccess.log = access.log\n";
     my $where = sub { my ($run) = @_; show($run); return join ' ', grep { -e "$run->{dir}/$_" } qw(pid error.log s access.log) };

@@ -99,6 +99,7 @@ static const field fields[] = {
     STRING(failure),
     STRING(php_ini_path),
     BOOLEAN(php_ini_ignore),
+    BOOLEAN(extended_info),
     RANGE(log_level, 0, 5),
     NUMBER(process_control_timeout),
     NUMBER(log_limit),

@@ -89,6 +89,7 @@ typedef struct fpd_plan_pool {
     /* of the master's command line and global section, for the host */
     const char *php_ini_path; /* -c */
     int32_t php_ini_ignore;   /* -n */
+    int32_t extended_info;    /* -e */
     int32_t log_level;        /* fpd_log_level */
     int32_t process_control_timeout;
     int32_t master_pid;

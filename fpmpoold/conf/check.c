@@ -405,6 +405,7 @@ static void complete_plan(fpd_parse *parse, fpd_plan_pool *plan)
     plan->is_root_allowed = parse->options->allow_root;
     plan->php_ini_path = parse->options->php_ini_path;
     plan->php_ini_ignore = parse->options->php_ini_ignore;
+    plan->extended_info = parse->options->extended_info;
     plan->log_level = fpd_conf_log_level(global);
     plan->log_limit = global->log_limit;
     plan->process_control_timeout = global->process_control_timeout;

@@ -56,6 +56,7 @@ typedef struct fpd_conf_options {
     const char *pid_file;        /* -g, or NULL */
     const char *php_ini_path;    /* -c */
     int php_ini_ignore;          /* -n */
+    int extended_info;           /* -e */
     apr_array_header_t *defines; /* const char *: -d key=value */
     int daemonize;               /* -1: as configured, 0: -F, 1: -D */
     int allow_root;              /* -R */

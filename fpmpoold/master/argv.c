@@ -15,7 +15,7 @@ static const apr_getopt_option_t options[] = {
     {"php-ini", 'c', 1, "PATH  php.ini file, or the directory of it"},
     {"no-php-ini", 'n', 0, "      no php.ini and no scan directory"},
     {"define", 'd', 1, "K[=V] ini entry K (default value 1); may be repeated"},
-    {"profile-info", 'e', 0, "      accepted for php-fpm's sake, without effect"},
+    {"profile-info", 'e', 0, "      compile with extended information for debuggers and profilers"},
     {"help", 'h', 0, "      this help"},
     {"usage", '?', 0, "      this help"},
     {"info", 'i', 0, "      phpinfo() as text"},
@@ -57,6 +57,9 @@ static int take_ini(fpd_argv *read, int option, const char *argument, apr_pool_t
         break;
     case 'n':
         read->options.php_ini_ignore = 1;
+        break;
+    case 'e':
+        read->options.extended_info = 1;
         break;
     case 'd':
         APR_ARRAY_PUSH(read->options.defines, const char *) = define_entry(argument, pool);
@@ -106,7 +109,7 @@ static void take(fpd_argv *read, int option, const char *argument)
     case 'R':
         read->options.allow_root = 1;
         break;
-    default: /* 'e': php-fpm's option; debuggers and profilers ask PHP for what they need */
+    default:
         break;
     }
 }

@@ -471,6 +471,9 @@ static void start_request(fpd_sapi_request *request)
         fpd_ini_begin(request, current.plan);
         fpd_time_limit_begin();
         current.is_started = php_request_startup() == SUCCESS;
+        if (current.plan->extended_info) { /* PHP forgets it with each request */
+            CG(compiler_options) |= ZEND_COMPILE_EXTENDED_INFO;
+        }
     }
     zend_end_try();
 }
