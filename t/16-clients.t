@@ -10,10 +10,10 @@ use FPMPool::Test;
 use IO::Socket::IP;
 
 BEGIN {
-    if (!$ENV{FPMPOOL_OWN_NETWORK}) {
+    if (!$ENV{IN_OWN_NETWORK}) {
         plan(skip_all => 'needs root: a network of its own') if $>;
         plan(skip_all => 'unshare -n is not allowed here: a network of its own') if system('unshare -n true 2>/dev/null') != 0;
-        $ENV{FPMPOOL_OWN_NETWORK} = 1;
+        $ENV{IN_OWN_NETWORK} = 1;
         exec 'unshare', '-n', $^X, $0;
     }
 }
