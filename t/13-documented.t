@@ -102,7 +102,7 @@ subtest 'what workers print' => sub {
 
 subtest 'numbers that do not fit are refused' => sub {
     my $user = is_root() ? "user = www-data\n" : '';
-    for my $case ([ 'pm.max_children', '99999999999' ], [ 'request_terminate_timeout', '99999999h' ], [ 'pm.max_requests', '5000000000' ]) {
+    for my $case ([ 'pm.max_children', '99999999999' ], [ 'request_terminate_timeout', '99999999h' ], [ 'pm.max_requests', '5000000000' ], [ 'pm.max_memory', '3000G' ]) {
         my $conf = write_file("$dir/number.conf", "[www]\n${user}listen = $dir/n.sock\npm = static\npm.max_children = 1\n$case->[0] = $case->[1]\n");
         my $pid  = spawn(argv => [ build_path('bin/fpmpoold'), '-t', '-y', $conf ], stdout => "$dir/n.out", stderr => "$dir/n.out");
         is(reap($pid, 10) >> 8, 78, "$case->[0] = $case->[1]");

@@ -227,11 +227,11 @@ static const char *store_bytes(int32_t *kibibytes, const char *from)
     if (from[0] < '0' || from[0] > '9' || from[digits] != '\0') {
         return "is not a size: a number of bytes, or with K, M or G, such as 256M";
     }
-    value = digits > 13 ? INT64_MAX / (1024 * 1024 * 1024) : atoll(from);
-    value = value > INT64_MAX / unit - 1024 ? INT64_MAX - 1024 : value * unit;
-    if ((value + 1023) / 1024 > INT32_MAX) {
+    value = strlen(from) > 14 ? INT64_MAX / unit : atoll(from);
+    if (value > (int64_t)INT32_MAX * 1024 / unit) {
         return "is too large (at most 2047G)";
     }
+    value *= unit;
     *kibibytes = (int32_t)((value + 1023) / 1024);
     return NULL;
 }
