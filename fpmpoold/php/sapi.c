@@ -432,7 +432,8 @@ static void mark_failure(void)
 {
     const char *line = fpd_functions_settings_now()->error_header;
 
-    if (EG(exit_status) == 255 && !current.request->is_timed_out && line != NULL && *line != '\0') {
+    if (EG(exit_status) == 255 && !current.request->is_timed_out && line != NULL && *line != '\0' &&
+        !SG(headers_sent)) {
         sapi_header_line header = {.line = line, .line_len = strlen(line)};
         sapi_header_op(SAPI_HEADER_REPLACE, &header);
     }
