@@ -47,6 +47,8 @@ sub localize {
     $text =~ s/^(listen\.(?:owner|group)) = .*$/"$1 = " . ($1 eq 'listen.owner' ? $user : $group)/mge;
     $text =~ s/\*:80\b/127.0.0.1:$port/g;
     $text =~ s/^LoadModule fpmpool_module .*\n//mg;
+    my $names = build_path('lib/mod_fpmpool_php.so');
+    $text =~ s{\bmodules/mod_fpmpool_php\.so\b}{$names}g;
     return $text;
 }
 

@@ -190,7 +190,7 @@ subtest 'starts that fail' => sub {
     my %case = (
         'no such user'          => [ $pool =~ s/www-data/nobody-of-this-name/r ],
         'no user at all'        => [ $pool =~ s/user = www-data\n//r ],
-        'root'                  => [ $pool =~ s/www-data/root/r ],
+        'root'                  => [ $pool =~ s{www-data}{root}r ],
         'no folder for socket'  => [ $pool =~ s/\/s\n/\/none\/s\n/r ],
         'no folder for log'     => [ $pool, "[global]\nerror_log = \@DIR\@/none/error.log\n" ],
         'no folder for access.log' => [ "${pool}access.log = \@DIR\@/none/a.log\n" ],
@@ -230,7 +230,7 @@ subtest 'starts that fail' => sub {
 
 section('2.1');
 subtest 'who it runs as' => sub {
-    my $as_root = $pool =~ s/www-data/root/r;
+    my $as_root = $pool =~ s{www-data}{root}r;
     for my $option ('-R', '--allow-to-run-as-root') {
         compare("$option as root", sub { running($_[0], "$global$as_root", [ '-F', '-O', $option, @$run ], sub { show($_[0]) }) }, is => qr/uid=0 /);
     }

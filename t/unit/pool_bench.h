@@ -94,7 +94,7 @@ static void bench_start(bench *self)
         apr_pool_t *memory;
         setpgid(0, 0); /* check's own: bench_stop looks whether anyone is left of it */
         for (int fd = 3; fd < 1024; fd++) { /* among them the clients' ends */
-            if (fd != channel[1] && fd != log[1] && fd != self->listener) {
+            if (fd != channel[1] && fd != log[1] && fd != self->listener && fd != self->slow_log) {
                 close(fd);
             }
         }
