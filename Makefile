@@ -140,8 +140,11 @@ $(foreach file,$(TOOL_SOURCES),$(eval $(call tool_rules,$(file))))
 $(REPLAY): $(BUILD)/test/replay_%: t/fuzz/%.c $(LIBRARY) | $(BUILD)/test
 	$(CC) $(DAEMON_CPPFLAGS) -DFUZZ_REPLAY $(DAEMON_CFLAGS) $(SANITIZE) -o $@ $< $(LIBRARY) $(APR_LIBS) $(ACL_LIBS)
 
-$(FUZZERS): $(BUILD)/test/%: t/fuzz/%.c $(call sources,wire) | $(BUILD)/test
-	clang $(BASE_CPPFLAGS) -std=gnu11 -g -O1 $(WARNINGS) -fsanitize=fuzzer,address,undefined -o $@ $^
+FUZZED_fuzz_wire = $(call sources,wire)
+FUZZED_fuzz_control = fpmpoold/master/control_line.c fpmpoold/master/ctl_print.c
+$(FUZZERS): $(BUILD)/test/%: t/fuzz/%.c $(call sources,wire master) | $(BUILD)/test
+	clang $(BASE_CPPFLAGS) $(APR_CPPFLAGS) -std=gnu11 -g -O1 $(WARNINGS) -fsanitize=fuzzer,address,undefined \
+		-o $@ $< $(FUZZED_$*) $(APR_LIBS)
 
 check: all unit
 	perl t/run
@@ -167,7 +170,7 @@ install: all
 	for file in $(DOCUMENTS); do \
 		install -D -m 644 $$file "$(DOC)/$$file" || exit 1; done
 	umask 022; for file in $(patsubst conf/%,%,$(wildcard conf/fpmpool.* conf/*.service conf/*.tmpfiles \
-			conf/examples/*/*)); do \
+			conf/examples/*.socket conf/examples/*/*)); do \
 		install -d "$(DOC)/conf/$$(dirname $$file)" && \
 		$(FILL_IN) conf/$$file >"$(DOC)/conf/$$file" || exit 1; done
 

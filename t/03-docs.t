@@ -23,12 +23,12 @@ my %type_name = (
 my $table = slurp('fpmpoold/conf/keys.c');
 my (%key, @order);    # "Global section/name" => {type, preset, effect}
 my $string = qr/"((?:\\.|[^"\\])*)"/;
-while ($table =~ /^\s+(GLOBAL|POOL|OURS)\($string,\s*FPD_KEY_(\w+),\s*\w+,\s*$string(?:,\s*([01]))?\)/mg) {
+while ($table =~ /^\s+(GLOBAL|POOL|OURS|OURS_GLOBAL)\($string,\s*FPD_KEY_(\w+),\s*\w+,\s*$string(?:,\s*([01]))?\)/mg) {
     my ($macro, $name, $type, $preset, $effect) = ($1, $2, $3, $4, $5 // 1);
-    my $section = { GLOBAL => 'Global section', POOL => 'Pool sections', OURS => 'Keys that php-fpm does not have' }->{$macro};
+    my $section = { GLOBAL => 'Global section', POOL => 'Pool sections', map { $_ => 'Keys that php-fpm does not have' } qw(OURS OURS_GLOBAL) }->{$macro};
     $key{"$section/$name"} = { type => $type_name{$type} // $type, preset => $preset =~ s/\\(.)/$1/gr, effect => $effect };
 }
-my $rows_in_code = () = $table =~ /^\s+(?:GLOBAL|POOL|OURS)\("/mg;
+my $rows_in_code = () = $table =~ /^\s+(?:GLOBAL|POOL|OURS|OURS_GLOBAL)\("/mg;
 
 subtest 'the tables of keys are the table of the code' => sub {
     is(scalar keys %key, $rows_in_code, 'every row of keys.c was understood');
@@ -108,16 +108,33 @@ subtest 'a key without effect says so' => sub {
 
 subtest 'options' => sub {
     my $source = slurp('fpmpoold/master/argv.c');
-    my @code = map { "$_->[1] $_->[0] $_->[2]" } pairs($source =~ /^\s+\{"([\w-]+)", '(.)', ([01]),/mg);
+    my @code = map { "$_->[1] $_->[0] $_->[2]" } pairs($source =~ /^\s+\{"([\w-]+)",\s+(?:'(.)'|OPTION_\w+), ([01]),/mg);
+    s/^ /- / for @code;    # without a letter
     my @documented;
     for my $row (table_rows($daemon, 'Command line')) {
         next unless $row->[1] =~ /^`--/;
+        if ($row->[0] eq '-') {
+            my ($long, $argument) = $row->[1] =~ /^`--([\w-]+)( [^`]+)?`$/;
+            push @documented, "- $long " . ($argument ? 1 : 0);
+            next;
+        }
         my ($short, $argument) = $row->[0] =~ /^`-(\S)( \S+)?`$/ or do { fail("not an option: $row->[0]"); next };
         my ($long) = $row->[1] =~ /^`--([\w-]+)`$/;
         push @documented, "$short $long " . ($argument ? 1 : 0);
     }
     ok(@code > 10, 'there are options');
     is_deeply([ sort @documented ], [ sort @code ], 'the table is argv.c\'s');
+};
+
+subtest 'commands of --ctl' => sub {
+    my ($table) = slurp('fpmpoold/master/control_line.c') =~ /verbs\[\] = \{(.*?)^\};/ms;
+    my @code = grep { $_ ne 'outcome' } $table =~ /\{"([\w-]+)", [01]\}/g;
+    my @documented = map { $_->[0] =~ /^`([\w-]+)/ ? $1 : $_->[0] } table_rows($daemon, 'Control');
+    is_deeply([ sort @documented ], [ sort @code ], 'the table has what the daemon knows');
+    my ($pool, $master) = map { slurp("fpmpoold/master/control_line.c") =~ /fpd_control_${_}_fields\[\] = \{(.*?)^\};/ms } qw(pool daemon);
+    for my $list ($pool, $master) {
+        like($daemon, qr/`$_`/, "field $_ of status is documented") for $list =~ /\{"(\w+)"/g;
+    }
 };
 
 subtest 'signals and exit codes' => sub {
@@ -378,7 +395,7 @@ sub fences {
 sub pairs {
     my @list = @_;
     my @triple;
-    push @triple, [ splice @list, 0, 3 ] while @list;
+    push @triple, [ map { $_ // '' } splice @list, 0, 3 ] while @list;
     return @triple;
 }
 

@@ -17,7 +17,7 @@ my $build = "$root/build/asan";
 plan(skip_all => 'other programs are named: they are what is tested') if grep { $ENV{$_} } qw(FPMPOOL_BUILD FPMPOOL_TEST_DAEMON FPMPOOL_TEST_MODULE FPMPOOL_HTTPD);
 plan(skip_all => 'no sanitizer build (build/check.sh makes build/asan)') unless -x "$build/bin/fpmpoold" && -e "$build/lib/mod_fpmpool.so";
 
-my %master = map { $_ => 1 } qw(10-command-line 11-lifecycle 13-reload 13-reexec);
+my %master = map { $_ => 1 } qw(10-command-line 11-lifecycle 13-reload 13-reexec 15-control 15-systemd);
 my @tests  = (sort(keys %master), '50-module', '51-module-failures', '52-module-config', '54-module-environment');
 
 my $reports = File::Temp->newdir('fpmpool-test-XXXXXXXX', TMPDIR => 1);

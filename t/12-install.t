@@ -196,10 +196,13 @@ subtest 'the unit' => sub {
     succeeds(run($tree, "make -s install $with_modules"), 'make install');
     my $file = "$prefix/share/doc/fpmpool/conf/fpmpoold.service";
     my $unit = read_file($file);
-    like($unit, qr{^ExecStart=\Q$prefix\E/sbin/fpmpoold -D -y \Q$prefix\E/etc/fpmpool/fpmpoold\.conf$}m, 'starts the installed daemon');
-    my ($pid_file) = $unit =~ /^PIDFile=(.*)$/m;
-    like(read_file("$prefix/etc/fpmpool/fpmpoold.conf"), qr/^pid = \Q$pid_file\E$/m, '... whose pid file is where the unit looks');
+    like($unit, qr{^ExecStart=\Q$prefix\E/sbin/fpmpoold -F -y \Q$prefix\E/etc/fpmpool/fpmpoold\.conf$}m, 'starts the installed daemon');
+    my ($run_folder) = $unit =~ /^RuntimeDirectory=(.*)$/m;
+    like(read_file("$prefix/etc/fpmpool/fpmpoold.conf"), qr{^pid = \Q$prefix\E/run/\Q$run_folder\E/}m, '... whose pid file and control socket have a folder that the unit makes');
     like($unit, qr/^MemoryDenyWriteExecute=no$/m, 'lets PHP\'s JIT work');
+    my ($www) = read_file("$prefix/etc/fpmpool/pool.d/www.conf") =~ /^listen = (.*)$/m;
+    $www =~ s/\$pool/www/;
+    like(read_file("$prefix/share/doc/fpmpool/conf/examples/fpmpoold-www.socket"), qr/^ListenStream=\Q$www\E$/m, 'the example of a socket unit has the address of the shipped pool');
     my $speaks = grep { /getenv\("NOTIFY_SOCKET"\)/ } map { read_file($_) } glob "$tree/fpmpoold/*/*.c";
     is($unit =~ /^Type=notify/m ? 1 : 0, $speaks ? 1 : 0, 'promises sd_notify if and only if the daemon speaks it');
     my ($stop) = $unit =~ /^TimeoutStopSec=(\d+)$/m;
@@ -209,9 +212,16 @@ subtest 'the unit' => sub {
     is(scalar @capability, 10, 'ten capabilities, as the README says');
     my ($checker) = grep { -x } map { "$_/systemd-analyze" } split /:/, $ENV{PATH};
     return unless $checker;
-    my $got = run($dir, "'$checker' verify --man=no --recursive-errors=no '$file'");
-    is($got->{text}, '', 'systemd-analyze verify has nothing to say');
-    is($got->{code}, 0, '...');
+    # the socket's service must be found under its name
+    my $units = "$dir/units";
+    my $socket = 'fpmpoold-www.socket';
+    write_file("$units/fpmpoold.service", $unit);
+    write_file("$units/$socket", read_file("$prefix/share/doc/fpmpool/conf/examples/$socket"));
+    for my $checked ("fpmpoold.service", $socket) {
+        my $got = run($units, "SYSTEMD_UNIT_PATH='$units:' '$checker' verify --man=no --recursive-errors=no '$units/$checked'");
+        is($got->{text}, '', "systemd-analyze verify has nothing to say about $checked");
+        is($got->{code}, 0, '...');
+    }
 };
 
 subtest 'the installed daemon runs with the installed configuration' => sub {

@@ -79,7 +79,9 @@ static apr_status_t unmap(void *data)
     return munmap(mapped->address, mapped->size) == 0 ? APR_SUCCESS : errno;
 }
 
-apr_status_t fpd_board_map(fpd_board **mapped_board, int fd, int writable, apr_pool_t *pool)
+/* A mapping whose size cannot change any more. */
+static apr_status_t map_sealed(fpd_board **mapped_board, size_t *size, int fd, int writable,
+                               apr_pool_t *pool)
 {
     struct stat about;
     mapping *mapped;
@@ -101,13 +103,43 @@ apr_status_t fpd_board_map(fpd_board **mapped_board, int fd, int writable, apr_p
     mapped->address = board;
     mapped->size = (size_t)about.st_size;
     apr_pool_cleanup_register(pool, mapped, unmap, apr_pool_cleanup_null);
+    *mapped_board = board;
+    *size = mapped->size;
+    return APR_SUCCESS;
+}
+
+apr_status_t fpd_board_map(fpd_board **mapped_board, int fd, int writable, apr_pool_t *pool)
+{
+    fpd_board *board;
+    size_t size;
+    apr_status_t status = map_sealed(&board, &size, fd, writable, pool);
+
+    if (status != APR_SUCCESS) {
+        return status;
+    }
     if (board->magic != FPD_BOARD_MAGIC || board->version != FPD_BOARD_VERSION ||
         board->slot_size != sizeof(fpd_slot) || board->slot_count > SLOTS_MAX ||
-        fpd_board_size(board->slot_count) != mapped->size) {
+        fpd_board_size(board->slot_count) != size) {
         return APR_EGENERAL;
     }
     *mapped_board = board;
     return APR_SUCCESS;
+}
+
+apr_status_t fpd_board_map_known(const fpd_board **mapped_board, int fd, uint32_t slot_count,
+                                 apr_pool_t *pool)
+{
+    fpd_board *board;
+    size_t size;
+    apr_status_t status = map_sealed(&board, &size, fd, 0, pool);
+
+    if (status == APR_SUCCESS && (slot_count > SLOTS_MAX || fpd_board_size(slot_count) != size)) {
+        status = APR_EGENERAL;
+    }
+    if (status == APR_SUCCESS) {
+        *mapped_board = board;
+    }
+    return status;
 }
 
 int fpd_slot_move(fpd_slot *slot, uint64_t *expected, fpd_slot_state state)
@@ -211,10 +243,8 @@ const char *fpd_board_stage_text(fpd_slot_stage stage)
     return "Idle";
 }
 
-void fpd_board_read(const fpd_board *board, fpd_board_view *view)
+void fpd_board_read_within(const fpd_board *board, uint32_t slot_count, fpd_board_view *view)
 {
-    uint32_t slot_count = board->slot_count;
-
     memset(view, 0, sizeof(*view));
     view->requests = atomic_load(&board->retired_requests) + atomic_load(&board->answered);
     view->lane_hits = atomic_load(&board->retired_lane_hits);
@@ -244,4 +274,9 @@ void fpd_board_read(const fpd_board *board, fpd_board_view *view)
     view->connections = atomic_load(&board->connections);
     view->refused = atomic_load(&board->refused);
     view->started_at = board->started_at;
+}
+
+void fpd_board_read(const fpd_board *board, fpd_board_view *view)
+{
+    fpd_board_read_within(board, board->slot_count, view);
 }

@@ -122,6 +122,11 @@ apr_status_t fpd_board_create(int *fd, const char *pool_name, uint32_t slot_coun
  * mapping ends with pool. */
 apr_status_t fpd_board_map(fpd_board **board, int fd, int writable, apr_pool_t *pool);
 
+/* The same for a reader outside of the pool's family, which knows how many slots were made. What
+ * the board says of itself is a tenant's word by then and is not looked at. */
+apr_status_t fpd_board_map_known(const fpd_board **board, int fd, uint32_t slot_count,
+                                 apr_pool_t *pool);
+
 /* Compare-and-swap *expected -> FPD_SLOT_WORD(*expected, state). Returns 1 and stores the new word
  * in *expected; 0 and the word found there. */
 int fpd_slot_move(fpd_slot *slot, uint64_t *expected, fpd_slot_state state);
@@ -174,5 +179,8 @@ typedef struct fpd_board_view {
 } fpd_board_view;
 
 void fpd_board_read(const fpd_board *board, fpd_board_view *view);
+/* For a reader outside of the pool's family: slot_count as it was when the board was mapped. The
+ * board's own count is a tenant's to change, and would lead beyond the mapping. */
+void fpd_board_read_within(const fpd_board *board, uint32_t slot_count, fpd_board_view *view);
 
 #endif

@@ -64,6 +64,34 @@ static void check_error_log(fpd_parse *parse)
     }
 }
 
+/* Beside the pid file, with .ctl in place of .pid. */
+static const char *control_beside(fpd_parse *parse, const char *pid)
+{
+    size_t length = strlen(pid);
+
+    if (length > strlen(".pid") && strcmp(pid + length - strlen(".pid"), ".pid") == 0) {
+        length -= strlen(".pid");
+    }
+    return apr_pstrcat(parse->pool, apr_pstrmemdup(parse->pool, pid, length), ".ctl", NULL);
+}
+
+void fpd_check_places(fpd_parse *parse)
+{
+    fpd_conf_global *global = &parse->conf->global;
+
+    if (global->pid == NULL) {
+        global->pid = parse->options->pid_file;
+    }
+    global->pid = fpd_parse_expand(parse, global->pid, NULL, 1);
+    if (global->control_socket == NULL) {
+        global->control_socket = global->pid != NULL ? control_beside(parse, global->pid) : NULL;
+    } else if (*global->control_socket == '\0') { /* what none, no and off are in these files */
+        global->control_socket = NULL;
+    } else {
+        global->control_socket = fpd_parse_expand(parse, global->control_socket, NULL, 1);
+    }
+}
+
 static void check_global(fpd_parse *parse)
 {
     fpd_conf_global *global = &parse->conf->global;
@@ -91,13 +119,11 @@ static void check_global(fpd_parse *parse)
     }
     check_error_log(parse);
     check_mechanism(parse);
+    global->has_systemd_interval = global->systemd_interval > 0;
     if (global->systemd_interval < 0) {
         global->systemd_interval = SYSTEMD_INTERVAL;
     }
-    if (global->pid == NULL) {
-        global->pid = options->pid_file;
-    }
-    global->pid = fpd_parse_expand(parse, global->pid, NULL, 1);
+    fpd_check_places(parse);
     if (options->daemonize >= 0) {
         global->daemonize = options->daemonize;
     }

@@ -11,4 +11,7 @@
  * parse->messages; good pools are appended to parse->conf->pools. */
 void fpd_check_all(fpd_parse *parse);
 
+/* Of that only: the whole paths of pid file and control socket. */
+void fpd_check_places(fpd_parse *parse);
+
 #endif

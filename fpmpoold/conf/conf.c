@@ -25,7 +25,7 @@ void fpd_conf_preset(fpd_conf_global *global)
     global->process_control_timeout = 30;
     global->process_priority = FPD_PLAN_UNSET;
     global->daemonize = 1;
-    global->systemd_interval = 10;
+    global->systemd_interval = -1;
 }
 
 static fpd_conf *make_conf(const fpd_conf_options *options, apr_pool_t *pool)
@@ -65,6 +65,24 @@ apr_status_t fpd_conf_load(fpd_conf **loaded, apr_array_header_t **messages,
         return APR_EGENERAL;
     }
     *loaded = parse.conf;
+    return APR_SUCCESS;
+}
+
+apr_status_t fpd_conf_find_control(const char **path, const char **reason,
+                                   const fpd_conf_options *options, apr_pool_t *pool)
+{
+    fpd_parse parse = {.options = options,
+                       .conf = make_conf(options, pool),
+                       .messages = apr_array_make(pool, 8, sizeof(fpd_conf_message)),
+                       .pool = pool};
+
+    fpd_parse_file(&parse);
+    if (parse.file == NULL) { /* nothing was opened */
+        *reason = APR_ARRAY_IDX(parse.messages, 0, fpd_conf_message).text;
+        return APR_EGENERAL;
+    }
+    fpd_check_places(&parse);
+    *path = parse.conf->global.control_socket;
     return APR_SUCCESS;
 }
 

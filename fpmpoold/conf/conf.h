@@ -25,6 +25,8 @@ typedef struct fpd_conf_global {
     int32_t rlimit_files, rlimit_core;
     const char *events_mechanism;
     int32_t systemd_interval;
+    int32_t has_systemd_interval; /* a file sets it to more than 0 */
+    const char *control_socket;   /* NULL: none */
 } fpd_conf_global;
 
 /* The values of a global section that says nothing. */
@@ -90,6 +92,12 @@ typedef struct fpd_conf_message {
  * *conf, or APR_EGENERAL. All from pool. */
 apr_status_t fpd_conf_load(fpd_conf **conf, apr_array_header_t **messages,
                            const fpd_conf_options *options, apr_pool_t *pool);
+
+/* For a client of a running daemon: reads the files for the path of the control socket alone (NULL:
+ * there is none). Mistakes in them matter only if the main file cannot be read: then an error, and
+ * *reason. All from pool. */
+apr_status_t fpd_conf_find_control(const char **path, const char **reason,
+                                   const fpd_conf_options *options, apr_pool_t *pool);
 
 /* -tt: lines without the log prefix (const char *), in php-fpm's order and form (spec 1.8). */
 apr_array_header_t *fpd_conf_dump(const fpd_conf *conf, apr_pool_t *pool);

@@ -17,6 +17,10 @@
     {                                                                                              \
         name, FPD_KEY_GLOBAL, type, offsetof(fpd_conf_global, member), preset, 0, effect           \
     }
+#define OURS_GLOBAL(name, type, member, preset)                                                    \
+    {                                                                                              \
+        name, FPD_KEY_GLOBAL, type, offsetof(fpd_conf_global, member), preset, 1, 1                \
+    }
 #define POOL(name, type, member, preset, effect)                                                   \
     {                                                                                              \
         name, FPD_KEY_POOL, type, offsetof(fpd_plan_pool, member), preset, 0, effect               \
@@ -43,7 +47,8 @@ const fpd_key fpd_keys[] = {
     GLOBAL("rlimit_files", FPD_KEY_NUMBER, rlimit_files, "0", 1),
     GLOBAL("rlimit_core", FPD_KEY_CORE, rlimit_core, "0", 1),
     GLOBAL("events.mechanism", FPD_KEY_TEXT, events_mechanism, "epoll", 1),
-    GLOBAL("systemd_interval", FPD_KEY_TIME, systemd_interval, "10s", 0),
+    GLOBAL("systemd_interval", FPD_KEY_TIME, systemd_interval, "10s", 1),
+    OURS_GLOBAL("control_socket", FPD_KEY_PATH, control_socket, "the pid file's, with .ctl"),
     POOL("prefix", FPD_KEY_PATH, prefix, "", 1),
     POOL("user", FPD_KEY_TEXT, user, "", 1),
     POOL("group", FPD_KEY_TEXT, group, "", 1),

@@ -11,6 +11,10 @@
 #include "apr_getopt.h"
 #include "apr_strings.h"
 
+/* Options without a letter: beyond every char. */
+#define OPTION_CTL        256
+#define OPTION_CTL_SOCKET 257
+
 static const apr_getopt_option_t options[] = {
     {"php-ini", 'c', 1, "PATH  php.ini file, or the directory of it"},
     {"no-php-ini", 'n', 0, "      no php.ini and no scan directory"},
@@ -29,6 +33,11 @@ static const apr_getopt_option_t options[] = {
     {"nodaemonize", 'F', 0, "      stay in the foreground"},
     {"force-stderr", 'O', 0, "      log to stderr in the foreground, even if it is no terminal"},
     {"allow-to-run-as-root", 'R', 0, "      allow pools to run as root"},
+    {"ctl", OPTION_CTL, 1,
+     "COMMAND [POOL]  tells a running daemon something; `--ctl help` lists what"},
+    {"ctl-socket", OPTION_CTL_SOCKET, 1,
+     "PATH  --ctl: the control socket, not looked up in a file"},
+    {"json", 'j', 0, "      --ctl status: as JSON"},
     {NULL, 0, 0, NULL},
 };
 
@@ -38,8 +47,31 @@ void fpd_argv_print_usage(const char *program)
 
     printf("Usage: %s [options]\n", slash != NULL ? slash + 1 : "php");
     for (const apr_getopt_option_t *option = options; option->name != NULL; option++) {
-        printf("  -%c, --%-21s %s\n", option->optch, option->name, option->description);
+        if (option->optch >= OPTION_CTL) {
+            printf("      --%-21s %s\n", option->name, option->description);
+        } else {
+            printf("  -%c, --%-21s %s\n", option->optch, option->name, option->description);
+        }
     }
+    fflush(stdout);
+}
+
+void fpd_argv_print_control_usage(const char *program)
+{
+    const char *slash = strrchr(program, '/');
+
+    printf("Usage: %s [-y FILE] --ctl COMMAND [POOL]\n"
+           "  status [POOL]         how daemon and pools are; -j: as JSON\n"
+           "  reload [POOL]         tests the configuration and puts new generations in place: of "
+           "all\n"
+           "                        pools, or of one, whatever else changed in the files\n"
+           "  restart [POOL]        new generations with the configuration that the daemon has\n"
+           "  opcache-reset [POOL]  the same: a new generation has an empty OPcache\n"
+           "  drain POOL            finishes what runs and answers 503, until restart or reload\n"
+           "No running request is ended by any of these before process_control_timeout.\n"
+           "The socket is found by the configuration (-y, -p, -g as for the daemon), or by\n"
+           "--ctl-socket PATH. Exit codes: 0 done, 1 refused or failed, 64 usage, 69 no daemon.\n",
+           slash != NULL ? slash + 1 : "fpmpoold");
     fflush(stdout);
 }
 
@@ -109,9 +141,39 @@ static void take(fpd_argv *read, int option, const char *argument)
     case 'R':
         read->options.allow_root = 1;
         break;
+    case 'j':
+        read->wants_json = 1;
+        break;
     default:
         break;
     }
+}
+
+/* --ctl COMMAND [POOL]: the pool stands behind the options, or between them. */
+static void take_command(fpd_argv *read, const char *command, const char *const *rest, int count)
+{
+    if (strcmp(command, "help") == 0 || strcmp(command, "--help") == 0 ||
+        strcmp(command, "-h") == 0) {
+        read->action = FPD_ARGV_CONTROL_HELP;
+        return;
+    }
+    read->action = FPD_ARGV_CONTROL;
+    read->control_mistake =
+        count > 1 ? "at most one pool can be named"
+                  : fpd_control_line_set(&read->control, command, count > 0 ? rest[0] : NULL);
+    if (read->control_mistake != NULL) {
+        read->action = FPD_ARGV_BAD_USAGE;
+    }
+}
+
+static int is_command(int argc, const char *const *argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--ctl") == 0 || strncmp(argv[i], "--ctl=", strlen("--ctl=")) == 0) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 static void drop_message(void *context, const char *format, ...)
@@ -124,6 +186,7 @@ void fpd_argv_read(fpd_argv *read, int argc, const char *const *argv, apr_pool_t
 {
     apr_getopt_t *state;
     const char *argument;
+    const char *command = NULL;
     int option;
     apr_status_t status;
 
@@ -137,16 +200,27 @@ void fpd_argv_read(fpd_argv *read, int argc, const char *const *argv, apr_pool_t
         return;
     }
     state->errfn = drop_message; /* usage goes to stdout, nothing to stderr */
+    state->interleave = is_command(argc, argv);
     while ((status = apr_getopt_long(state, options, &option, &argument)) == APR_SUCCESS) {
         if (take_ini(read, option, argument, pool) || read->action == FPD_ARGV_INTERPRETER) {
             continue; /* behind -v, -m or -i only these count, wherever they stand */
         }
-        take(read, option, argument);
+        if (option == OPTION_CTL) {
+            command = argument;
+        } else if (option == OPTION_CTL_SOCKET) {
+            read->control_socket = argument;
+        } else {
+            take(read, option, argument);
+        }
         if (read->action == FPD_ARGV_HELP) {
             return;
         }
     }
-    if (read->action != FPD_ARGV_INTERPRETER && (status != APR_EOF || state->ind < argc)) {
+    if (command != NULL && status == APR_EOF) {
+        take_command(read, command, state->argv + state->ind, argc - state->ind);
+    } else if (read->wants_json || read->control_socket != NULL) { /* nothing without --ctl */
+        read->action = FPD_ARGV_BAD_USAGE;
+    } else if (read->action != FPD_ARGV_INTERPRETER && (status != APR_EOF || state->ind < argc)) {
         read->action = FPD_ARGV_BAD_USAGE;
     }
 }

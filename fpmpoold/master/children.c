@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "apr_strings.h"
-#include "base/board.h"
 #include "base/log.h"
 #include "master/hosts.h"
 
@@ -30,6 +29,7 @@ typedef struct bundle {
     int output[2];
     int plan;
     int board;
+    int board_view; /* the master's, read-only */
     int null;
 } bundle;
 
@@ -58,6 +58,15 @@ static void discard(bundle *made)
     close_one(&made->channel[0]);
     close_one(&made->log[0]);
     close_one(&made->output[0]);
+    close_one(&made->board_view);
+}
+
+static int reopen_for_reading(int fd)
+{
+    char path[32];
+
+    apr_snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return open(path, O_RDONLY | O_CLOEXEC);
 }
 
 static apr_status_t prepare(bundle *made, const fpd_plan_pool *plan, const char **step,
@@ -65,7 +74,7 @@ static apr_status_t prepare(bundle *made, const fpd_plan_pool *plan, const char 
 {
     apr_status_t status;
 
-    *made = (bundle){{-1, -1}, {-1, -1}, {-1, -1}, -1, -1, -1};
+    *made = (bundle){{-1, -1}, {-1, -1}, {-1, -1}, -1, -1, -1, -1};
     *step = "open /dev/null";
     made->null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (made->null < 0) {
@@ -88,6 +97,11 @@ static apr_status_t prepare(bundle *made, const fpd_plan_pool *plan, const char 
     status = fpd_board_create(&made->board, plan->name, (uint32_t)plan->max_children);
     if (status != APR_SUCCESS) {
         return status;
+    }
+    *step = "open the board for reading";
+    made->board_view = reopen_for_reading(made->board);
+    if (made->board_view < 0) {
+        return errno;
     }
     *step = "hand over the plan";
     return fpd_plan_pool_write(plan, &made->plan, scratch);
@@ -224,6 +238,7 @@ apr_status_t fpd_children_start(fpd_child **started, const char *program, const 
     child->started_at = fpd_monotonic_now();
     child->source.name = apr_pstrdup(pool, plan->name);
     child->source.is_raw_allowed = plan->catch_workers_output && !plan->decorate_workers_output;
+    child->slot_count = (uint32_t)plan->max_children;
     status = prepare(&made, plan, step, pool);
     if (status == APR_SUCCESS) {
         *step = "fork";
@@ -242,8 +257,12 @@ apr_status_t fpd_children_start(fpd_child **started, const char *program, const 
     child->channel = made.channel[0];
     child->log_fd = made.log[0];
     child->output_fd = made.output[0];
+    child->board_fd = made.board_view;
     *step = "watch the process";
     status = watch(child);
+    if (status == APR_SUCCESS) {
+        status = fpd_board_map_known(&child->board, child->board_fd, child->slot_count, pool);
+    }
     if (status != APR_SUCCESS) { /* reaped later as an unknown child */
         (void)kill(child->pid, SIGKILL);
         fpd_children_destroy(child);
@@ -263,6 +282,9 @@ void fpd_children_save(const fpd_child *child, fpd_state_child *saved)
     saved->channel = child->channel;
     saved->log_fd = child->log_fd;
     saved->output_fd = child->output_fd;
+    saved->board_fd = child->board_fd;
+    saved->slot_count = (int32_t)child->slot_count;
+    saved->has_successor = child->has_successor;
     saved->window_start = child->source.window_start;
     saved->window_lines = (int32_t)child->source.window_lines;
     saved->suppressed = (int32_t)child->source.suppressed;
@@ -304,6 +326,13 @@ apr_status_t fpd_children_resume(fpd_child **resumed, const fpd_state_child *sav
     child->channel = saved->channel;
     child->log_fd = saved->log_fd;
     child->output_fd = saved->output_fd;
+    child->board_fd = saved->board_fd;
+    child->slot_count = (uint32_t)saved->slot_count;
+    child->has_successor = saved->has_successor;
+    if (child->board_fd >= 0 && fpd_board_map_known(&child->board, child->board_fd,
+                                                    child->slot_count, pool) != APR_SUCCESS) {
+        child->board = NULL;
+    }
     resume_source(&child->source, saved, apr_pstrdup(pool, name));
     status = watch(child);
     if (status != APR_SUCCESS) {
@@ -367,7 +396,8 @@ void fpd_children_drain(fpd_child *child, int patience, fpd_child *successor)
     }
     child->state = FPD_CHILD_DRAINING;
     child->stop_by = fpd_monotonic_now() + (int64_t)patience * 1000000;
-    if (successor == NULL || !tell_to_hand_over(child, successor)) {
+    child->has_successor = successor != NULL && tell_to_hand_over(child, successor);
+    if (!child->has_successor) {
         fpd_children_tell(child, FPD_MESSAGE_DRAIN);
     }
     if (patience <= 0) {
@@ -422,6 +452,15 @@ void fpd_children_tell_logs(fpd_child *child, int access_log, int slow_log)
                            count, MSG_DONTWAIT);
 }
 
+void fpd_children_read_board(const fpd_child *child, fpd_board_view *view)
+{
+    if (child->board != NULL) {
+        fpd_board_read_within(child->board, child->slot_count, view);
+    } else {
+        memset(view, 0, sizeof(*view));
+    }
+}
+
 void fpd_children_destroy(fpd_child *child)
 {
     if (child->log_fd >= 0) {
@@ -436,5 +475,6 @@ void fpd_children_destroy(fpd_child *child)
     close_one(&child->channel);
     close_one(&child->log_fd);
     close_one(&child->output_fd);
+    close_one(&child->board_fd);
     apr_pool_destroy(child->pool);
 }

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "apr_pools.h"
+#include "base/board.h"
 #include "base/channel.h"
 #include "base/loop.h"
 #include "base/plan_format.h"
@@ -40,6 +41,10 @@ struct fpd_child {
     int channel;
     int log_fd;
     int output_fd;
+    int board_fd;           /* read-only */
+    const fpd_board *board; /* a tenant can write every byte of it; NULL: not there */
+    uint32_t slot_count;    /* of board, as it was made */
+    int has_successor;      /* hands its counters over too */
     fpd_loop_id channel_id, log_id, output_id;
     fpd_logs_source source;
     fpd_permit_holder permit; /* pools_permits.c's */
@@ -89,6 +94,10 @@ void fpd_children_tell_logs(fpd_child *child, int access_log, int slow_log);
 
 /* After waitpid: a line about its end, a warning when nobody asked for it. */
 void fpd_children_say_end(const fpd_child *child, int wait_status);
+
+/* Its counters at this moment; zeros when its board is not there (a master of another version
+ * started it). Counts of workers are bounded, the rest is a tenant's word. */
+void fpd_children_read_board(const fpd_child *child, fpd_board_view *view);
 
 /* After waitpid: reads what is left of log and output, then frees everything. */
 void fpd_children_destroy(fpd_child *child);

@@ -282,33 +282,48 @@ static apr_status_t resolve_and_bind(int *opened, const fpd_plan_pool *plan, con
     return status;
 }
 
+void fpd_listen_split(const char *address, const char **host, const char **port, int *flags,
+                      apr_pool_t *pool)
+{
+    const char *colon = strrchr(address, ':');
+
+    *port = colon != NULL ? colon + 1 : address;
+    *flags = colon != NULL ? 0 : AI_PASSIVE;
+    *host = "::";
+    if (colon == NULL) {
+        return;
+    }
+    *host = apr_pstrmemdup(pool, address, (apr_size_t)(colon - address));
+    if (**host == '[' && (*host)[strlen(*host) - 1] == ']') {
+        *host = apr_pstrmemdup(pool, *host + 1, strlen(*host) - 2);
+    } else if (strcmp(*host, "*") == 0) {
+        /* php-fpm's "*" is the loopback address, and so it stays: nobody's port opens by a switch
+         */
+        *host = NULL;
+    }
+}
+
 static apr_status_t open_tcp(int *opened, const fpd_plan_pool *plan, int64_t patient_until,
                              apr_pool_t *scratch)
 {
-    const char *colon = strrchr(plan->listen, ':');
-    const char *port = colon != NULL ? colon + 1 : plan->listen;
-    const char *host = NULL;
-    int number = atoi(port);
+    const char *host;
+    const char *port;
+    int flags;
 
-    if (port[strspn(port, "0123456789")] != '\0' || number < 1 || number > 65535) {
+    fpd_listen_split(plan->listen, &host, &port, &flags, scratch);
+    if (port[strspn(port, "0123456789")] != '\0' || atoi(port) < 1 || atoi(port) > 65535) {
         fpd_log(FPD_LOG_ERROR, "[pool %s] invalid port value '%s'", plan->name, port);
         return APR_EINVAL;
     }
-    if (colon == NULL) {
-        if (resolve_and_bind(opened, plan, "::", port, AI_PASSIVE, patient_until) == APR_SUCCESS) {
-            return APR_SUCCESS;
-        }
-        fpd_log(FPD_LOG_NOTICE, "[pool %s] Failed implicitly binding to ::, retrying with 0.0.0.0",
-                plan->name);
-        return resolve_and_bind(opened, plan, "0.0.0.0", port, AI_PASSIVE, patient_until);
+    if (strchr(plan->listen, ':') != NULL) {
+        return resolve_and_bind(opened, plan, host, port, flags, patient_until);
     }
-    host = apr_pstrmemdup(scratch, plan->listen, (apr_size_t)(colon - plan->listen));
-    if (host[0] == '[' && host[strlen(host) - 1] == ']') {
-        host = apr_pstrmemdup(scratch, host + 1, strlen(host) - 2);
+    if (resolve_and_bind(opened, plan, host, port, flags, patient_until) == APR_SUCCESS) {
+        return APR_SUCCESS;
     }
-    /* php-fpm's "*" is the loopback address, and so it stays: nobody's port opens by a switch */
-    return resolve_and_bind(opened, plan, strcmp(host, "*") == 0 ? NULL : host, port, 0,
-                            patient_until);
+    fpd_log(FPD_LOG_NOTICE, "[pool %s] Failed implicitly binding to ::, retrying with 0.0.0.0",
+            plan->name);
+    return resolve_and_bind(opened, plan, "0.0.0.0", port, flags, patient_until);
 }
 
 /* ---- both --------------------------------------------------------------------------------- */

@@ -21,6 +21,11 @@ void fpd_listen_unlink(const char *address);
  */
 const char *fpd_listen_describe(int fd, apr_pool_t *pool);
 
+/* Parts of host:port, [v6]:port or a port alone: *host (NULL: the loopback address; "::" for a port
+ * alone) from pool, *port in address, *flags for getaddrinfo. */
+void fpd_listen_split(const char *address, const char **host, const char **port, int *flags,
+                      apr_pool_t *pool);
+
 /* Is it host:port or a bare port (else a path)? */
 int fpd_listen_is_tcp(const char *address);
 

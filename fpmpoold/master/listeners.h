@@ -8,6 +8,8 @@
 
 #include "apr_pools.h"
 #include "base/plan_format.h"
+#include "master/activation.h"
+#include "master/state.h"
 
 typedef struct fpd_listeners fpd_listeners;
 
@@ -22,10 +24,25 @@ void fpd_listeners_never_wait(fpd_listeners *listeners);
 apr_status_t fpd_listeners_open(fpd_listeners *listeners, int *fd, const fpd_plan_pool *plan,
                                 apr_pool_t *scratch);
 
+/* Sockets that a service manager bound: the first pool with such an address gets one. Their owner,
+ * mode and backlog stay as they are, and they are never unlinked. */
+void fpd_listeners_inherit(fpd_listeners *listeners, const fpd_activation *activation);
+
+/* The inherited ones over an exec of the master. */
+void fpd_listeners_save(const fpd_listeners *listeners, fpd_state *state);
+void fpd_listeners_resume(fpd_listeners *listeners, const fpd_state *state);
+
+/* Every pool had its turn: closes the inherited ones that nobody took, with a WARNING. */
+void fpd_listeners_close_unclaimed(fpd_listeners *listeners);
+
+/* The plan's owner, mode and backlog for a listener that stays, unless it is inherited. */
+void fpd_listeners_adjust(const fpd_listeners *listeners, int fd, const fpd_plan_pool *plan);
+
 /* Takes fd over: whoever opens that address next gets it. */
 void fpd_listeners_spare(fpd_listeners *listeners, const char *address, int fd);
 
-/* Closes what nobody took, and unlinks its path. */
+/* Closes what nobody took, and unlinks its path. Inherited ones stay open: the service manager has
+ * them too, and a later pool may want one. */
 void fpd_listeners_close_spares(fpd_listeners *listeners);
 
 #endif

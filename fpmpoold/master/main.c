@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/title.h"
 #include "master/argv.h"
+#include "master/ctl_client.h"
 #include "master/hosts.h"
 #include "master/known.h"
 #include "master/logs.h"
@@ -153,6 +154,32 @@ static int load_and_run(const fpd_argv *arguments, apr_pool_t *pool)
     return say_test(arguments, conf, conf_pool);
 }
 
+/* The daemon's own rules say where its socket is. */
+static int ask_daemon(fpd_argv *arguments, apr_pool_t *pool)
+{
+    fpd_conf_options options = arguments->options;
+    const char *path = arguments->control_socket;
+    const char *reason = NULL;
+
+    if (path == NULL) {
+        options.file = find_configuration(&arguments->options, pool);
+        options.ask = fpd_known_ask;
+        options.ask_context = fpd_known_create(&arguments->options, pool);
+        if (fpd_conf_find_control(&path, &reason, &options, pool) != APR_SUCCESS) {
+            fprintf(stderr, "fpmpoold: %s; name the daemon's configuration with -y\n", reason);
+            return FPD_EXIT_NO_DAEMON;
+        }
+    }
+    if (path == NULL) {
+        fprintf(stderr,
+                "fpmpoold: %s has neither 'pid' nor 'control_socket', so its daemon has no control "
+                "socket: set one of them and start the daemon anew\n",
+                options.file);
+        return FPD_EXIT_NO_DAEMON;
+    }
+    return fpd_ctl_client_run(path, &arguments->control, arguments->wants_json, pool);
+}
+
 /* A start, or one of the two errands of a reload. */
 static int run_or_reload(fpd_argv *arguments, apr_pool_t *pool)
 {
@@ -189,8 +216,20 @@ int main(int argc, char **argv)
         fpd_argv_print_usage(argv[0]);
         code = FPD_EXIT_OK;
         break;
+    case FPD_ARGV_CONTROL_HELP:
+        fpd_argv_print_control_usage(argv[0]);
+        code = FPD_EXIT_OK;
+        break;
+    case FPD_ARGV_CONTROL:
+        code = ask_daemon(&arguments, pool);
+        break;
     case FPD_ARGV_BAD_USAGE:
-        fpd_argv_print_usage(argv[0]);
+        if (arguments.control_mistake != NULL) {
+            fprintf(stderr, "fpmpoold: %s\n", arguments.control_mistake);
+            fpd_argv_print_control_usage(argv[0]);
+        } else {
+            fpd_argv_print_usage(argv[0]);
+        }
         code = FPD_EXIT_USAGE;
         break;
     case FPD_ARGV_INTERPRETER:

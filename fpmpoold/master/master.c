@@ -18,6 +18,8 @@
 #include "master/daemon.h"
 #include "master/hosts.h"
 
+#define START_PATIENCE 15000000 /* microseconds until systemd is told READY in any case */
+
 static const char *state_name(fpd_master_state state)
 {
     static const char *const names[] = {"starting", "normal", "finishing", "terminating"};
@@ -43,6 +45,15 @@ static void check_end(void *context)
     fpd_loop_stop(self->loop);
 }
 
+static void tell_changes(fpd_master *self)
+{
+    fpd_commands_check(&self->commands);
+    fpd_control_check(self->control);
+    if (self->reload.pid == 0 && !self->is_applying && fpd_pools_changing(self->pools) == 0) {
+        fpd_systemd_end_reload(&self->systemd);
+    }
+}
+
 static void end_daemon(fpd_master *self, fpd_master_state state)
 {
     if (self->state >= state) {
@@ -51,6 +62,9 @@ static void end_daemon(fpd_master *self, fpd_master_state state)
         return;
     }
     self->state = state;
+    self->commands.is_ending = 1;
+    fpd_systemd_stop(&self->systemd);
+    tell_changes(self);
     fpd_log(FPD_LOG_NOTICE, state == FPD_MASTER_TERMINATING ? "Terminating ..." : "Finishing ...");
     self->orphans_until =
         fpd_monotonic_now() + (int64_t)self->conf->global.process_control_timeout * 1000000;
@@ -109,7 +123,7 @@ static void take_signal(void *context, int number)
         break;
     default: /* SIGHUP, SIGUSR2 */
         if (self->state <= FPD_MASTER_NORMAL) {
-            self->replace_all = 1;
+            self->wants_reload = 1;
             fpd_master_begin_reload(self);
         }
     }
@@ -136,11 +150,8 @@ static apr_status_t watch_signals(fpd_master *self)
 
 /* ---- start -------------------------------------------------------------------------------- */
 
-/* A pool became ready or failed. */
-void fpd_master_check_start(void *context)
+static void check_start(fpd_master *self)
 {
-    fpd_master *self = context;
-
     if (!self->has_begun || self->state != FPD_MASTER_STARTING ||
         fpd_pools_count(self->pools).starting > 0) {
         return;
@@ -152,6 +163,7 @@ void fpd_master_check_start(void *context)
         fpd_log(FPD_LOG_ALERT, "no pool can serve: see the errors above");
         self->exit_code = FPD_EXIT_CONFIG;
         self->state = FPD_MASTER_TERMINATING;
+        self->commands.is_ending = 1;
         fpd_daemon_report(&self->verdict_fd, 0);
         fpd_pools_finish(self->pools, 0, 0);
         check_end(self);
@@ -159,6 +171,25 @@ void fpd_master_check_start(void *context)
     }
     self->state = FPD_MASTER_NORMAL;
     fpd_log(FPD_LOG_NOTICE, "ready to handle connections");
+    fpd_systemd_start(&self->systemd, self->loop, self->pools);
+}
+
+/* One pool that takes long must not make systemd give up all of them. */
+static void stop_waiting(void *context)
+{
+    fpd_master *self = context;
+
+    if (self->state == FPD_MASTER_STARTING) {
+        fpd_systemd_start(&self->systemd, self->loop, self->pools);
+    }
+}
+
+void fpd_master_take_change(void *context)
+{
+    fpd_master *self = context;
+
+    check_start(self);
+    tell_changes(self);
 }
 
 static apr_status_t start_pools(fpd_master *self)
@@ -196,6 +227,16 @@ apr_status_t fpd_master_change_pid_file(fpd_master *self, const char *path)
     return status;
 }
 
+void fpd_master_change_control(fpd_master *self, const char *path)
+{
+    if (path != NULL && fpd_control_is_at(self->control, path)) {
+        return;
+    }
+    fpd_control_close(self->control);
+    self->control =
+        path != NULL ? fpd_control_open(path, &self->commands, self->loop, self->pool) : NULL;
+}
+
 fpd_master *fpd_master_create(const fpd_argv *arguments, apr_pool_t *pool)
 {
     fpd_master *self = apr_pcalloc(pool, sizeof(*self));
@@ -222,11 +263,16 @@ apr_status_t fpd_master_set_up(fpd_master *self)
     self->orphan_timer = fpd_loop_timer_create(self->loop, check_end, self);
     self->reload_timer = fpd_loop_timer_create(self->loop, fpd_master_give_up_reload, self);
     self->pools = fpd_pools_create(self->loop, fpd_hosts_directories(self->pool),
-                                   fpd_master_check_start, fpd_master_take_crash, self, self->pool);
+                                   fpd_master_take_change, fpd_master_take_crash, self, self->pool);
     fpd_pools_set_process_max(self->pools, self->conf->global.process_max);
     self->emergency = fpd_emergency_create(self->pool);
     fpd_emergency_set(self->emergency, self->conf->global.emergency_restart_threshold,
                       self->conf->global.emergency_restart_interval);
+    self->start_timer = fpd_loop_timer_create(self->loop, stop_waiting, self);
+    fpd_loop_timer_set(self->start_timer, fpd_monotonic_now() + START_PATIENCE);
+    fpd_commands_init(&self->commands, self->pools, self->conf->file, fpd_master_begin_reload,
+                      self);
+    self->commands.patience = self->conf->global.process_control_timeout;
     return APR_SUCCESS;
 }
 
@@ -236,12 +282,14 @@ static apr_status_t begin(fpd_master *self, const apr_array_header_t *messages)
     apr_status_t status;
 
     self->is_background = global->daemonize;
+    fpd_activation_read(&self->activation); /* its LISTEN_PID is of the process before detaching */
     status = fpd_logs_open(&self->logs, global, !self->is_background, self->arguments->force_stderr,
                            self->pool);
     if (status != APR_SUCCESS) {
         fpd_log(FPD_LOG_ERROR, "failed to post process the configuration");
         return status;
     }
+    fpd_systemd_init(&self->systemd, global);
     fpd_logs_say(messages);
     status = fpd_daemon_apply_limits(global, self->arguments->options.is_root);
     if (status != APR_SUCCESS) {
@@ -255,13 +303,22 @@ static apr_status_t begin(fpd_master *self, const apr_array_header_t *messages)
         fpd_log_errno(FPD_LOG_ERROR, status, "cannot make the event loop");
         return status;
     }
+    fpd_pools_take_inherited(self->pools, &self->activation);
     status = start_pools(self);
-    return status == APR_SUCCESS ? fpd_master_change_pid_file(self, global->pid) : status;
+    fpd_pools_close_unclaimed(self->pools);
+    if (status == APR_SUCCESS) {
+        status = fpd_master_change_pid_file(self, global->pid);
+    }
+    if (status == APR_SUCCESS) {
+        fpd_master_change_control(self, global->control_socket);
+    }
+    return status;
 }
 
 /* Everything that was started ends, whatever state the start was in. */
 static void end(fpd_master *self)
 {
+    fpd_control_close(self->control);
     fpd_pools_unlink_all(self->pools);
     while (fpd_daemon_kill_orphans() > 0) {
         while (waitpid(-1, NULL, 0) > 0 || errno == EINTR) {
@@ -308,6 +365,6 @@ int fpd_master_run(const fpd_argv *arguments, fpd_conf *conf, const apr_array_he
         fpd_daemon_report(&self->verdict_fd, 1);
     }
     self->has_begun = 1;
-    fpd_master_check_start(self);
+    fpd_master_take_change(self);
     return fpd_master_serve(self);
 }

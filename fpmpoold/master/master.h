@@ -8,9 +8,11 @@
 
 enum fpd_exit_code {
     FPD_EXIT_OK = 0,
-    FPD_EXIT_USAGE = 64,    /* EX_USAGE */
-    FPD_EXIT_SOFTWARE = 70, /* EX_SOFTWARE */
-    FPD_EXIT_CONFIG = 78    /* EX_CONFIG */
+    FPD_EXIT_FAILED = 1,     /* --ctl: refused, or it did not come about */
+    FPD_EXIT_USAGE = 64,     /* EX_USAGE */
+    FPD_EXIT_NO_DAEMON = 69, /* EX_UNAVAILABLE; --ctl */
+    FPD_EXIT_SOFTWARE = 70,  /* EX_SOFTWARE */
+    FPD_EXIT_CONFIG = 78     /* EX_CONFIG */
 };
 
 /* Runs the daemon with a loaded configuration until a signal ends it; returns the exit code.

@@ -27,8 +27,6 @@
 #define CHECK_EVERY     (SECOND / 4)
 #define START_PATIENCE  2 /* seconds, for a child that has not said READY */
 
-static void start_host(fpd_pool_record *record);
-
 static void give_reason(fpd_pool_record *record, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -67,6 +65,9 @@ static int take_plan(fpd_pool_record *record, const fpd_plan_pool *plan)
 static void settle(fpd_pool_record *record)
 {
     record->is_settled = 1;
+    if (record->next == NULL || record->next->is_answering) {
+        fpd_pools_end_change(record, record->reason);
+    }
     record->pools->on_change(record->pools->context);
 }
 
@@ -115,7 +116,7 @@ void fpd_pools_drain_child(fpd_child *child, int patience, fpd_child *successor)
     fpd_pools_watch_limits(record->pools);
 }
 
-static void retire(fpd_pool_record *record, fpd_child *child, fpd_child *successor)
+void fpd_pools_retire(fpd_pool_record *record, fpd_child *child, fpd_child *successor)
 {
     if (child != NULL) {
         fpd_pools_drain_child(
@@ -147,7 +148,7 @@ static void wake(void *context, uint32_t events)
     record->sleep_id = 0;
     fpd_pools_status_rouse(record);
     fpd_log(FPD_LOG_DEBUG, "[pool %s] a connection waits, starting the pool again", record->name);
-    start_host(record);
+    fpd_pools_start_host(record);
 }
 
 void fpd_pools_fall_asleep(fpd_pool_record *record)
@@ -161,7 +162,7 @@ void fpd_pools_fall_asleep(fpd_pool_record *record)
     if (status != APR_SUCCESS) {
         fpd_log_errno(FPD_LOG_ERROR, status, "[pool %s] cannot watch the listening socket",
                       record->name);
-        start_host(record);
+        fpd_pools_start_host(record);
         return;
     }
     fpd_pools_status_sleep(record, wake);
@@ -178,7 +179,7 @@ void fpd_pools_take_message(fpd_child *child, const fpd_message *message)
         }
         child->state = FPD_CHILD_READY;
         record->next = NULL;
-        retire(record, record->current, child);
+        fpd_pools_retire(record, record->current, child);
         record->current = child;
         record->has_crashed = 0;
         if (!child->is_answering) {
@@ -245,14 +246,17 @@ static int start_child(fpd_pool_record *record, const char *version, const char 
 /* Somebody must answer while the pool itself cannot; any PHP version's host can do that. */
 static void start_answering(fpd_pool_record *record)
 {
-    if (record->current == NULL && record->next == NULL && record->listener >= 0) {
+    int is_wanted =
+        record->current == NULL || (record->is_drained && !record->current->is_answering);
+
+    if (is_wanted && record->next == NULL && record->listener >= 0) {
         (void)start_child(record, NULL, record->reason);
     }
 }
 
 static void try_again(void *context)
 {
-    start_host(context);
+    fpd_pools_start_host(context);
 }
 
 /* The last start did not last: at once the first time, then later each time. */
@@ -284,14 +288,18 @@ static int bind_listener(fpd_pool_record *record)
     return record->listener >= 0;
 }
 
-/* A configuration that names a missing user or interpreter cannot be cured by waiting: answer until
- * the next reload. */
+/* A configuration that names a missing user or interpreter cannot be cured by waiting, nor can what
+ * an operator did: answer until the next reload. */
 static int is_hopeless(fpd_pool_record *record)
 {
     const fpd_plan_pool *plan = record->plan;
     const char *version = plan->php != NULL ? plan->php : fpd_hosts_default_version();
     char path[PATH_MAX];
 
+    if (record->is_drained) {
+        give_reason(record, "drained by the operator");
+        return 1;
+    }
     if (plan->failure != NULL) {
         give_reason(record, "%s", plan->failure);
         return 1;
@@ -307,7 +315,7 @@ static int is_hopeless(fpd_pool_record *record)
     return 0;
 }
 
-static void start_host(fpd_pool_record *record)
+void fpd_pools_start_host(fpd_pool_record *record)
 {
     if (record->pools->is_finishing) {
         return;
@@ -364,7 +372,8 @@ int fpd_pools_start(fpd_pools *pools, const fpd_plan_pool *plan)
         return 0;
     }
     apr_hash_set(pools->records, record->name, APR_HASH_KEY_STRING, record);
-    start_host(record);
+    fpd_pools_begin_change(record);
+    fpd_pools_start_host(record);
     return record->listener >= 0;
 }
 
@@ -441,24 +450,29 @@ void fpd_pools_replace(fpd_pools *pools, const fpd_plan_pool *plan, int has_new_
 {
     fpd_pool_record *record = apr_hash_get(pools->records, plan->name, APR_HASH_KEY_STRING);
 
+    fpd_pools_begin_change(record);
     if (plan->failure != NULL && (is_serving(record) || (has_new_listener && record->was_asleep))) {
         fpd_log(FPD_LOG_ERROR, "[pool %s] %s: the pool serves on as it is", record->name,
                 plan->failure);
+        fpd_pools_end_change(record, plan->failure);
         stay(record, has_new_listener);
         return;
     }
     if ((has_new_listener && !change_listener(record, plan)) || !take_plan(record, plan)) {
+        fpd_pools_end_change(record, "the new address cannot be bound, see the log");
         return;
     }
+    record->is_drained = 0;
     record->backoff = 0;
     record->is_settled = 0;
     fpd_loop_timer_cancel(record->retry);
     if (!has_new_listener && record->listener >= 0) {
-        (void)fpd_listen_adjust(record->listener, record->plan); /* logs what it could not do */
+        fpd_listeners_adjust(pools->listeners, record->listener, record->plan);
     }
     fpd_pools_status_adjust(record);
     fpd_pools_status_open(record);
     fpd_pools_drop_next(record);
+    fpd_pools_begin_change(record); /* again: what was dropped may have said READY */
     if (has_new_listener && record->was_asleep) {
         fpd_pools_fall_asleep(record);
     }
@@ -467,7 +481,7 @@ void fpd_pools_replace(fpd_pools *pools, const fpd_plan_pool *plan, int has_new_
         settle(record);
         return;
     }
-    start_host(record);
+    fpd_pools_start_host(record);
 }
 
 void fpd_pools_keep(fpd_pools *pools, const fpd_plan_pool *plan)
@@ -488,9 +502,10 @@ void fpd_pools_stop(fpd_pools *pools, const char *name)
 
     apr_hash_set(pools->records, name, APR_HASH_KEY_STRING, NULL);
     fpd_loop_timer_cancel(record->retry);
+    fpd_pools_end_change(record, "");
     fpd_pools_give_listener_up(record);
     fpd_pools_drop_next(record);
-    retire(record, record->current, NULL);
+    fpd_pools_retire(record, record->current, NULL);
     record->current = NULL;
     record->is_removed = 1;
     free_if_gone(record);
@@ -515,7 +530,9 @@ static void take_end(fpd_pool_record *record, fpd_child *child)
         return; /* a drained generation */
     }
     if (was_leaving) {
-        fpd_pools_fall_asleep(record);
+        if (record->next == NULL) {
+            fpd_pools_fall_asleep(record);
+        }
         return;
     }
     if (child->is_answering && fpd_loop_timer_is_set(record->retry)) {
@@ -524,7 +541,7 @@ static void take_end(fpd_pool_record *record, fpd_child *child)
     if (age > HEALTHY_AFTER) {
         record->backoff = 0;
     }
-    if (was_next && record->current != NULL) {
+    if (was_next && record->current != NULL && !record->current->is_answering) {
         fpd_log(FPD_LOG_ERROR, "[pool %s] the new generation did not start, the old one serves on",
                 record->name);
     }
@@ -550,6 +567,7 @@ int fpd_pools_reap(fpd_pools *pools, pid_t pid, int wait_status)
     fpd_children_say_end(child, wait_status);
     fpd_pools_forget_permits(child);
     take_end(record, child);
+    fpd_pools_keep_counts(pools, child);
     fpd_children_destroy(child);
     record->child_count--;
     free_if_gone(record);

@@ -9,6 +9,7 @@
 #include "apr_hash.h"
 #include "apr_pools.h"
 #include "base/loop.h"
+#include "master/activation.h"
 #include "master/children.h"
 #include "master/state.h"
 
@@ -35,6 +36,10 @@ void fpd_pools_count_orphans(fpd_pools *pools, unsigned alive);
 /* Have workers of this pool crashed since its generation began? */
 int fpd_pools_has_crashed(const fpd_pools *pools, const char *name);
 
+/* Socket activation: before the first pool is started, and after the last. */
+void fpd_pools_take_inherited(fpd_pools *pools, const fpd_activation *activation);
+void fpd_pools_close_unclaimed(fpd_pools *pools);
+
 /* Binds and starts a pool. A pool that cannot serve (plan->failure, no interpreter) answers 503. A
  * listener that cannot be bound is retried with back-off. Returns 1 when its address is bound. */
 int fpd_pools_start(fpd_pools *pools, const fpd_plan_pool *plan);
@@ -50,6 +55,11 @@ void fpd_pools_stop(fpd_pools *pools, const char *name);
 void fpd_pools_release(fpd_pools *pools, const fpd_plan_pool *plan);
 /* The reload is applied: closes the spare listeners, unlinks their sockets. */
 void fpd_pools_close_spares(fpd_pools *pools);
+
+/* For a pool that is there. restart: a new generation with the plan at hand, also of a drained
+ * pool. drain: finishes what runs, and answers 503 until it is replaced. */
+void fpd_pools_restart(fpd_pools *pools, const char *name);
+void fpd_pools_drain(fpd_pools *pools, const char *name);
 
 /* The plans of all pools that shall run, array of fpd_plan_pool *, from scratch. */
 apr_array_header_t *fpd_pools_list(const fpd_pools *pools, apr_pool_t *scratch);
@@ -85,5 +95,40 @@ typedef struct fpd_pools_counts {
 } fpd_pools_counts;
 
 fpd_pools_counts fpd_pools_count(const fpd_pools *pools);
+
+/* ---- for people and for systemd (pools_report.c) ---- */
+
+typedef struct fpd_pool_report {
+    const char *name;    /* alive as long as the pool is */
+    const char *address; /* the same */
+    const char *state;   /* serving, starting, asleep, draining, drained or failed */
+    const char *failure; /* why the last change did not come about; "": it did */
+    const char *reason;  /* why it does not serve; "": it does */
+    int is_changing;
+    int is_serving;       /* or asleep */
+    int is_drained;       /* or about to be: draining */
+    pid_t pid;            /* of the process that serves, or else starts; 0: there is none */
+    int64_t up;           /* its age, microseconds */
+    unsigned generations; /* processes alive */
+    unsigned draining;    /* of these, such as only finish */
+    uint32_t max_children;
+    int has_board;
+    fpd_board_view board; /* counts are bounded by max_children; the rest is a tenant's word */
+} fpd_pool_report;
+
+/* How many were asked to start, to be replaced or drained, without an outcome so far. */
+unsigned fpd_pools_changing(const fpd_pools *pools);
+
+/* 0: there is no such pool. */
+int fpd_pools_describe(const fpd_pools *pools, const char *name, fpd_pool_report *report);
+/* The names of all pools (const char *), sorted; from scratch. */
+apr_array_header_t *fpd_pools_names(const fpd_pools *pools, apr_pool_t *scratch);
+
+/* Over all processes; requests since the start of the daemon. */
+typedef struct fpd_pools_sums {
+    uint64_t active, idle, requests, slow_requests;
+} fpd_pools_sums;
+
+fpd_pools_sums fpd_pools_sum(const fpd_pools *pools);
 
 #endif

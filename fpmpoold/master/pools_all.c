@@ -45,6 +45,16 @@ void fpd_pools_finish(fpd_pools *pools, int is_graceful, int patience)
     }
 }
 
+void fpd_pools_take_inherited(fpd_pools *pools, const fpd_activation *activation)
+{
+    fpd_listeners_inherit(pools->listeners, activation);
+}
+
+void fpd_pools_close_unclaimed(fpd_pools *pools)
+{
+    fpd_listeners_close_unclaimed(pools->listeners);
+}
+
 void fpd_pools_unlink_all(fpd_pools *pools)
 {
     for (apr_hash_index_t *i = apr_hash_first(NULL, pools->records); i != NULL;

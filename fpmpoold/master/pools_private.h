@@ -1,7 +1,8 @@
 /* pools_private.h - what the parts of pools.h share: one pool's record, and all of them.
  *
- * Private to pools.c (one pool's life), pools_status.c (its second address), pools_all.c (all pools
- * at once), pools_permits.c (process.max) and pools_state.c (over an exec).
+ * Private to pools.c (one pool's life), pools_change.c (what operators ask of it), pools_status.c
+ * (its second address), pools_all.c (all pools at once), pools_report.c, pools_permits.c
+ * (process.max) and pools_state.c (over an exec).
  */
 #ifndef FPD_POOLS_PRIVATE_H
 #define FPD_POOLS_PRIVATE_H
@@ -31,6 +32,9 @@ typedef struct fpd_pool_record {
     int is_settled;              /* was ready or failed once since its start */
     uint32_t orphans;            /* of process.max: workers that outlived their pool process */
     int has_crashed;             /* a worker died of SIGSEGV or SIGBUS since its generation began */
+    int is_changing;   /* asked to start, to be replaced or drained, without an outcome so far */
+    int is_drained;    /* by an operator: answers 503 until it is replaced */
+    char failure[512]; /* why the last change did not come about; "": it did */
 } fpd_pool_record;
 
 struct fpd_pools {
@@ -47,6 +51,9 @@ struct fpd_pools {
     fpd_loop_timer *permit_timer;
     fpd_pools_crash_fn *on_crash;
     int is_finishing;
+    unsigned changing;       /* records with is_changing */
+    uint64_t ended_requests; /* of processes that are gone */
+    uint64_t ended_slow_requests;
 };
 
 /* A record with a copy of the plan, which is not among pools->records yet; NULL: no memory. */
@@ -62,6 +69,22 @@ void fpd_pools_watch_limits(fpd_pools *pools);
  * as in children.h. */
 void fpd_pools_stop_child(fpd_child *child);
 void fpd_pools_drain_child(fpd_child *child, int patience, fpd_child *successor);
+
+/* A change is asked for. It ends when it has come about (failure "") or not; without a change that
+ * is under way this means nothing. */
+void fpd_pools_begin_change(fpd_pool_record *record);
+void fpd_pools_end_change(fpd_pool_record *record, const char *failure);
+
+/* A generation that is not wanted any more finishes what runs. NULL is ignored. successor: as in
+ * children.h. */
+void fpd_pools_retire(fpd_pool_record *record, fpd_child *child, fpd_child *successor);
+
+/* Starts what the pool should have: a new generation, or somebody who answers. */
+void fpd_pools_start_host(fpd_pool_record *record);
+
+/* Before it is freed: its counters go into those of processes that are gone, unless they are in its
+ * successor's. */
+void fpd_pools_keep_counts(fpd_pools *pools, const fpd_child *child);
 
 /* What starts is not wanted any more. */
 void fpd_pools_drop_next(fpd_pool_record *record);

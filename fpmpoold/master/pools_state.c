@@ -72,10 +72,19 @@ static void save_record(saver *to, fpd_pool_record *record)
     saved->is_settled = record->is_settled;
     saved->orphans = (int32_t)record->orphans;
     saved->has_crashed = record->has_crashed;
+    saved->is_changing = record->is_changing;
+    saved->is_drained = record->is_drained;
+    saved->failure = record->failure;
     family = apr_hash_get(to->families, &key, sizeof(key));
     for (int i = 0; family != NULL && i < family->nelts; i++) {
         save_child(record, APR_ARRAY_IDX(family, i, fpd_child *), saved);
     }
+}
+
+/* What tenants' numbers add up to may be anything. */
+static int64_t limit(uint64_t count)
+{
+    return count > INT64_MAX ? INT64_MAX : (int64_t)count;
 }
 
 void fpd_pools_save(const fpd_pools *pools, const apr_array_header_t *plans, fpd_state *state,
@@ -83,6 +92,9 @@ void fpd_pools_save(const fpd_pools *pools, const apr_array_header_t *plans, fpd
 {
     saver to = {state, apr_hash_make(scratch), sort_children(pools, scratch), scratch};
 
+    state->ended_requests = limit(pools->ended_requests);
+    state->ended_slow_requests = limit(pools->ended_slow_requests);
+    fpd_listeners_save(pools->listeners, state);
     for (int i = 0; i < plans->nelts; i++) {
         save_record(&to,
                     apr_hash_get(pools->records, APR_ARRAY_IDX(plans, i, fpd_plan_pool *)->name,
@@ -153,6 +165,13 @@ static void resume_record(fpd_pools *pools, const fpd_state_pool *saved)
     record->orphans = (uint32_t)saved->orphans;
     record->has_crashed = saved->has_crashed;
     pools->permits.orphaned += record->orphans;
+    record->is_drained = saved->is_drained;
+    if (saved->is_changing) {
+        fpd_pools_begin_change(record);
+    }
+    if (saved->failure != NULL) {
+        apr_cpystrn(record->failure, saved->failure, sizeof(record->failure));
+    }
     if (!record->is_removed) {
         apr_hash_set(pools->records, record->name, APR_HASH_KEY_STRING, record);
     }
@@ -169,6 +188,9 @@ static void resume_record(fpd_pools *pools, const fpd_state_pool *saved)
 void fpd_pools_resume(fpd_pools *pools, const fpd_state *state)
 {
     fpd_listeners_never_wait(pools->listeners);
+    fpd_listeners_resume(pools->listeners, state);
+    pools->ended_requests = (uint64_t)state->ended_requests;
+    pools->ended_slow_requests = (uint64_t)state->ended_slow_requests;
     for (int i = 0; i < state->pools->nelts; i++) {
         resume_record(pools, APR_ARRAY_IDX(state->pools, i, fpd_state_pool *));
     }

@@ -25,6 +25,7 @@ static void take_old_conf(fpd_master *self, const fpd_state *state)
     conf->global.pid = apr_pstrdup(self->conf_pool, state->global.pid);
     conf->global.error_log = apr_pstrdup(self->conf_pool, state->global.error_log);
     conf->global.syslog_ident = apr_pstrdup(self->conf_pool, state->global.syslog_ident);
+    conf->global.control_socket = apr_pstrdup(self->conf_pool, state->global.control_socket);
     conf->global.events_mechanism = apr_pstrdup(self->conf_pool, state->global.events_mechanism);
     conf->pools = apr_array_make(self->conf_pool, state->pools->nelts, sizeof(fpd_plan_pool *));
     for (int i = 0; i < state->pools->nelts; i++) {
@@ -63,8 +64,8 @@ static void take_state(fpd_master *self, fpd_state *state, apr_pool_t *scratch)
     self->is_resumed = 1;
     self->is_background = state->is_background;
     self->replace_all = state->replace_all;
-    self->reload_again = state->reload_again;
-    self->is_emergency = state->is_emergency;
+    self->wants_reload = state->reload_again;
+    self->wants_emergency = state->wants_emergency;
     self->self.program = apr_pstrdup(self->pool, state->program);
     self->pid_file = state->pid_file != NULL ? strdup(state->pid_file) : NULL;
     fpd_state_claim(state, scratch);
@@ -81,6 +82,19 @@ static void unblock_others(void)
 
     fpd_master_watched_signals(&watched);
     (void)sigprocmask(SIG_SETMASK, &watched, NULL);
+}
+
+/* What the daemon is for others than its pools: for operators and for systemd. */
+static void resume_services(fpd_master *self, const fpd_state *state, const fpd_conf_global *global)
+{
+    self->is_applying = 1; /* the reload that executed us */
+    fpd_commands_resume(&self->commands, state);
+    if (state->control_fd >= 0 && state->control_path != NULL) {
+        self->control = fpd_control_adopt(state->control_fd, state->control_path, &self->commands,
+                                          self->loop, self->pool);
+    }
+    fpd_systemd_init(&self->systemd, global);
+    fpd_systemd_resume(&self->systemd, state, self->loop, self->pools);
 }
 
 static void go_on(fpd_master *self, fpd_state *state, apr_pool_t *scratch)
@@ -101,6 +115,7 @@ static void go_on(fpd_master *self, fpd_state *state, apr_pool_t *scratch)
     }
     fpd_emergency_resume(self->emergency, state->no_emergency_before);
     fpd_pools_resume(self->pools, state);
+    resume_services(self, state, conf != NULL ? &conf->global : &self->conf->global);
     if (conf != NULL) {
         fpd_master_apply_global(self, conf);
     }
@@ -111,8 +126,11 @@ static void go_on(fpd_master *self, fpd_state *state, apr_pool_t *scratch)
     if (conf != NULL) {
         fpd_master_apply_pools(self, conf, conf_pool);
     } else {
+        fpd_commands_end_test(&self->commands, "the new configuration got lost on the way, the old "
+                                               "one serves on: reload again");
         apr_pool_destroy(conf_pool);
     }
+    self->is_applying = 0;
 }
 
 int fpd_master_resume(const fpd_argv *arguments, int *exit_code, apr_pool_t *pool)
@@ -140,12 +158,8 @@ int fpd_master_resume(const fpd_argv *arguments, int *exit_code, apr_pool_t *poo
     go_on(self, state, scratch);
     apr_pool_destroy(scratch);
     self->has_begun = 1;
-    fpd_master_check_start(self);
-    if (self->reload_again) {
-        self->reload_again = 0;
-        self->replace_all = 1;
-        fpd_master_begin_reload(self);
-    }
+    fpd_master_take_change(self);
+    fpd_master_begin_reload(self);
     *exit_code = fpd_master_serve(self);
     return 1;
 }

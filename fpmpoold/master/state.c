@@ -37,6 +37,9 @@ static const fpd_record_field child_fields[] = {
     DESCRIPTOR(fpd_state_child, channel),
     DESCRIPTOR(fpd_state_child, log_fd),
     DESCRIPTOR(fpd_state_child, output_fd),
+    DESCRIPTOR(fpd_state_child, board_fd),
+    NUMBER(fpd_state_child, slot_count, 0, FPD_PLAN_CHILDREN_MAX),
+    BOOLEAN(fpd_state_child, has_successor),
     TIME(fpd_state_child, window_start),
     COUNT(fpd_state_child, window_lines),
     COUNT(fpd_state_child, suppressed),
@@ -57,6 +60,21 @@ static const fpd_record_field pool_fields[] = {
     BOOLEAN(fpd_state_pool, is_settled),
     NUMBER(fpd_state_pool, orphans, 0, INT32_MAX),
     BOOLEAN(fpd_state_pool, has_crashed),
+    BOOLEAN(fpd_state_pool, is_changing),
+    BOOLEAN(fpd_state_pool, is_drained),
+    TEXT(fpd_state_pool, failure),
+};
+
+static const fpd_record_field socket_fields[] = {
+    DESCRIPTOR(fpd_state_socket, fd),
+    BOOLEAN(fpd_state_socket, is_taken),
+};
+
+static const fpd_record_field job_fields[] = {
+    TIME(fpd_state_job, number),        NUMBER(fpd_state_job, state, 0, 63),
+    NUMBER(fpd_state_job, verb, 0, 63), TIME(fpd_state_job, give_up_at),
+    TEXT(fpd_state_job, pool),          TEXT(fpd_state_job, note),
+    TEXT(fpd_state_job, outcome),
 };
 
 static const fpd_record_field state_fields[] = {
@@ -75,8 +93,17 @@ static const fpd_record_field state_fields[] = {
     BOOLEAN(fpd_state, losses.is_cut),
     DESCRIPTOR(fpd_state, verdict_fd),
     BYTES(fpd_state, carried),
-    BOOLEAN(fpd_state, is_emergency),
+    BOOLEAN(fpd_state, wants_emergency),
     TIME(fpd_state, no_emergency_before),
+    DESCRIPTOR(fpd_state, control_fd),
+    TEXT(fpd_state, control_path),
+    TIME(fpd_state, started_at),
+    TIME(fpd_state, last_job),
+    TIME(fpd_state, ended_requests),
+    TIME(fpd_state, ended_slow_requests),
+    BOOLEAN(fpd_state, is_notified),
+    BOOLEAN(fpd_state, is_told_to_reload),
+    TIME(fpd_state, notified_requests),
 };
 
 #define COUNT_OF(table) (sizeof(table) / sizeof((table)[0]))
@@ -88,6 +115,9 @@ fpd_state *fpd_state_create(apr_pool_t *pool)
     fpd_conf_preset(&state->global);
     state->error_fd = -1;
     state->verdict_fd = -1;
+    state->control_fd = -1;
+    state->jobs = apr_array_make(pool, 4, sizeof(fpd_state_job));
+    state->sockets = apr_array_make(pool, 4, sizeof(fpd_state_socket));
     state->pools = apr_array_make(pool, 16, sizeof(fpd_state_pool *));
     return state;
 }
@@ -107,7 +137,24 @@ fpd_state_child *fpd_state_add_child(fpd_state_pool *pool)
     fpd_state_child *added = apr_array_push(pool->children);
 
     memset(added, 0, sizeof(*added));
-    added->channel = added->log_fd = added->output_fd = -1;
+    added->channel = added->log_fd = added->output_fd = added->board_fd = -1;
+    return added;
+}
+
+fpd_state_job *fpd_state_add_job(fpd_state *state)
+{
+    fpd_state_job *added = apr_array_push(state->jobs);
+
+    memset(added, 0, sizeof(*added));
+    return added;
+}
+
+fpd_state_socket *fpd_state_add_socket(fpd_state *state)
+{
+    fpd_state_socket *added = apr_array_push(state->sockets);
+
+    added->fd = -1;
+    added->is_taken = 0;
     return added;
 }
 
@@ -129,6 +176,10 @@ static apr_array_header_t *collect_all(const fpd_state *state, apr_pool_t *pool)
     apr_array_header_t *members = apr_array_make(pool, 64, sizeof(int *));
 
     collect(members, state_fields, COUNT_OF(state_fields), state);
+    for (int i = 0; i < state->sockets->nelts; i++) {
+        collect(members, socket_fields, COUNT_OF(socket_fields),
+                &APR_ARRAY_IDX(state->sockets, i, fpd_state_socket));
+    }
     for (int i = 0; i < state->pools->nelts; i++) {
         const fpd_state_pool *about = APR_ARRAY_IDX(state->pools, i, fpd_state_pool *);
         collect(members, pool_fields, COUNT_OF(pool_fields), about);
@@ -193,6 +244,17 @@ static void put_pool(fpd_record_writer *out, const fpd_state_pool *about, apr_po
     fpd_record_close(out, mark);
 }
 
+/* An entry for each element of a list. */
+static void put_list(fpd_record_writer *out, const char *name, const fpd_record_field *fields,
+                     size_t count, const apr_array_header_t *list)
+{
+    for (int i = 0; i < list->nelts; i++) {
+        size_t mark = fpd_record_open(out, name);
+        fpd_record_put_fields(out, fields, count, list->elts + (size_t)i * (size_t)list->elt_size);
+        fpd_record_close(out, mark);
+    }
+}
+
 static void put_state(fpd_record_writer *out, fpd_state *state, apr_pool_t *scratch)
 {
     const apr_array_header_t *descriptors = fpd_state_descriptors(state, scratch);
@@ -203,6 +265,8 @@ static void put_state(fpd_record_writer *out, fpd_state *state, apr_pool_t *scra
     fpd_record_begin(out, MAGIC, scratch);
     fpd_record_put_fields(out, state_fields, COUNT_OF(state_fields), state);
     fpd_verdict_put_global(out, "global", &state->global);
+    put_list(out, "job", job_fields, COUNT_OF(job_fields), state->jobs);
+    put_list(out, "socket", socket_fields, COUNT_OF(socket_fields), state->sockets);
     apr_pool_create(&one, scratch);
     for (int i = 0; i < state->pools->nelts; i++) {
         put_pool(out, APR_ARRAY_IDX(state->pools, i, fpd_state_pool *), one);
@@ -229,15 +293,22 @@ apr_status_t fpd_state_write(fpd_state *state, int *fd, apr_pool_t *scratch)
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
-static void take_child(fpd_record_entry *entry, fpd_state_pool *into)
+static void take_fields(fpd_record_entry *entry, const fpd_record_field *fields, size_t count,
+                        void *into)
 {
-    fpd_state_child *child = fpd_state_add_child(into);
     fpd_record_entry field;
 
     while (fpd_record_next(&entry->value, &field)) {
-        (void)fpd_record_take_field(&field, child_fields, COUNT_OF(child_fields), child);
+        (void)fpd_record_take_field(&field, fields, count, into);
         entry->value.is_broken |= field.value.is_broken;
     }
+}
+
+static void take_child(fpd_record_entry *entry, fpd_state_pool *into)
+{
+    fpd_state_child *child = fpd_state_add_child(into);
+
+    take_fields(entry, child_fields, COUNT_OF(child_fields), child);
     entry->value.is_broken |= child->pid == 0;
 }
 
@@ -269,6 +340,11 @@ static apr_status_t take_state(fpd_state **taken, fpd_bytes *in)
     while (fpd_record_next(in, &entry)) {
         if (fpd_record_is(&entry, "pool")) {
             take_pool(&entry, state);
+        } else if (fpd_record_is(&entry, "job")) {
+            take_fields(&entry, job_fields, COUNT_OF(job_fields), fpd_state_add_job(state));
+        } else if (fpd_record_is(&entry, "socket")) {
+            take_fields(&entry, socket_fields, COUNT_OF(socket_fields),
+                        fpd_state_add_socket(state));
         } else if (fpd_record_is(&entry, "global")) {
             fpd_verdict_take_global(&entry, &state->global);
         } else {

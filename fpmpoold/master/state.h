@@ -32,6 +32,9 @@ typedef struct fpd_state_child {
     int channel;
     int log_fd;
     int output_fd;
+    int board_fd;
+    int32_t slot_count;
+    int32_t has_successor;
     /* fpd_logs_source */
     int64_t window_start;
     int32_t window_lines;
@@ -56,8 +59,28 @@ typedef struct fpd_state_pool {
     int32_t is_settled;
     int32_t orphans; /* of process.max */
     int32_t has_crashed;
+    int32_t is_changing;
+    int32_t is_drained;
+    const char *failure;
     apr_array_header_t *children; /* fpd_state_child; never NULL */
 } fpd_state_pool;
+
+/* A socket of the service manager's, of listeners.c */
+typedef struct fpd_state_socket {
+    int fd;
+    int32_t is_taken;
+} fpd_state_socket;
+
+/* fpd_job of jobs.h */
+typedef struct fpd_state_job {
+    int64_t number;
+    int32_t state;
+    int32_t verb;
+    int64_t give_up_at;
+    const char *pool;
+    const char *note;
+    const char *outcome;
+} fpd_state_job;
 
 /* fpd_master of master_private.h */
 typedef struct fpd_state {
@@ -69,21 +92,34 @@ typedef struct fpd_state {
     int32_t is_background;
     int32_t replace_all;
     int32_t reload_again;
-    int32_t is_emergency;
+    int32_t wants_emergency;
     int64_t no_emergency_before;
     const char *pid_file;  /* NULL: none was written */
     const char *error_log; /* fpd_logs */
     int error_fd;
-    fpd_log_file losses;       /* of the log */
-    int verdict_fd;            /* the new plan: verdict.h */
-    apr_array_header_t *pools; /* fpd_state_pool *, in the order of the configuration */
-    fpd_record_bytes carried;  /* int32_t: every descriptor that was left open */
+    fpd_log_file losses; /* of the log */
+    int verdict_fd;      /* the new plan: verdict.h */
+    int control_fd;      /* fpd_control */
+    const char *control_path;
+    int64_t started_at; /* fpd_commands */
+    int64_t last_job;
+    int64_t ended_requests; /* fpd_pools */
+    int64_t ended_slow_requests;
+    int32_t is_notified;       /* fpd_systemd: READY was sent once */
+    int32_t is_told_to_reload; /* RELOADING was, and no READY behind it */
+    int64_t notified_requests;
+    apr_array_header_t *jobs;    /* fpd_state_job; never NULL */
+    apr_array_header_t *sockets; /* fpd_state_socket; never NULL */
+    apr_array_header_t *pools;   /* fpd_state_pool *, in the order of the configuration */
+    fpd_record_bytes carried;    /* int32_t: every descriptor that was left open */
 } fpd_state;
 
 /* Empty values, descriptors -1. From pool. */
 fpd_state *fpd_state_create(apr_pool_t *pool);
 fpd_state_pool *fpd_state_add_pool(fpd_state *state, apr_pool_t *pool);
 fpd_state_child *fpd_state_add_child(fpd_state_pool *pool);
+fpd_state_job *fpd_state_add_job(fpd_state *state);
+fpd_state_socket *fpd_state_add_socket(fpd_state *state);
 
 /* The descriptors in it, int. From pool. */
 apr_array_header_t *fpd_state_descriptors(const fpd_state *state, apr_pool_t *pool);

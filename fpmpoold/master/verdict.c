@@ -34,13 +34,15 @@ static const fpd_record_field global_fields[] = {
     FIELD(rlimit_core, FPD_RECORD_NUMBER),
     FIELD(events_mechanism, FPD_RECORD_TEXT),
     FIELD(systemd_interval, FPD_RECORD_NUMBER),
+    FIELD(has_systemd_interval, FPD_RECORD_NUMBER),
+    FIELD(control_socket, FPD_RECORD_TEXT),
 };
 
 #define GLOBAL_COUNT (sizeof(global_fields) / sizeof(global_fields[0]))
 
 /* A member that has no line above would be lost at every reload: add the line, then count it here.
  */
-_Static_assert(sizeof(char *) != 8 || sizeof(fpd_conf_global) == 4 * 8 + 14 * 4,
+_Static_assert(sizeof(char *) != 8 || sizeof(fpd_conf_global) == 5 * 8 + 14 * 4,
                "fpd_conf_global has another member: name it in global_fields");
 
 static const fpd_record_field message_fields[] = {

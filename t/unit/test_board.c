@@ -121,6 +121,21 @@ START_TEST(sums_count_states_and_requests)
 }
 END_TEST
 
+/* The pages behind the mapping belong to somebody else, or to nobody. */
+START_TEST(a_count_that_a_tenant_raised_does_not_lead_beyond_the_mapping)
+{
+    int fd;
+    fpd_board *board = make_board(2, &fd);
+    fpd_board_view view;
+
+    atomic_store(&board->slots[0].word, FPD_SLOT_RUNNING);
+    board->slot_count = 60000;
+    fpd_board_read_within(board, 2, &view);
+    ck_assert_uint_eq(view.active, 1);
+    ck_assert_uint_eq(view.total, 1);
+}
+END_TEST
+
 static Suite *board_suite(void)
 {
     Suite *suite = suite_create("board");
@@ -133,6 +148,7 @@ static Suite *board_suite(void)
     tcase_add_test(cases, a_slot_moves_only_from_the_word_that_was_seen);
     tcase_add_test(cases, hostile_values_are_cut_to_range);
     tcase_add_test(cases, sums_count_states_and_requests);
+    tcase_add_test(cases, a_count_that_a_tenant_raised_does_not_lead_beyond_the_mapping);
     suite_add_tcase(suite, cases);
     return suite;
 }

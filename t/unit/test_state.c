@@ -343,6 +343,48 @@ static void add_message(fpd_verdict *verdict, uint32_t severity, const char *tex
     message->text = text;
 }
 
+START_TEST(jobs_and_sockets_of_others_travel)
+{
+    fpd_state *state = sample();
+    fpd_state *back;
+    fpd_record_bytes bytes;
+    fpd_state_job *job = fpd_state_add_job(state);
+    fpd_state_socket *passed = fpd_state_add_socket(state);
+
+    job->number = INT64_MAX;
+    job->state = 3;
+    job->verb = 2;
+    job->give_up_at = 77;
+    job->pool = "my pool";
+    job->note = "a\nb\n";
+    (void)fpd_state_add_job(state);
+    passed->fd = 9;
+    passed->is_taken = 1;
+    state->control_fd = 12;
+    state->control_path = "/run/x.ctl";
+    state->is_told_to_reload = 1;
+    ck_assert_int_eq(fpd_state_descriptors(state, pool)->nelts,
+                     fpd_state_descriptors(sample(), pool)->nelts + 2);
+    bytes = fpd_state_encode(state, pool);
+    ck_assert_int_eq(fpd_state_decode(&back, bytes.data, bytes.length, pool), APR_SUCCESS);
+    ck_assert_int_eq(back->jobs->nelts, 2);
+    job = &APR_ARRAY_IDX(back->jobs, 0, fpd_state_job);
+    ck_assert_int_eq(job->number, INT64_MAX);
+    ck_assert_int_eq(job->state, 3);
+    ck_assert_int_eq(job->verb, 2);
+    ck_assert_int_eq(job->give_up_at, 77);
+    ck_assert_str_eq(job->pool, "my pool");
+    ck_assert_str_eq(job->note, "a\nb\n");
+    ck_assert_ptr_null(job->outcome);
+    ck_assert_int_eq(back->sockets->nelts, 1);
+    ck_assert_int_eq(APR_ARRAY_IDX(back->sockets, 0, fpd_state_socket).fd, 9);
+    ck_assert_int_eq(APR_ARRAY_IDX(back->sockets, 0, fpd_state_socket).is_taken, 1);
+    ck_assert_int_eq(back->control_fd, 12);
+    ck_assert_str_eq(back->control_path, "/run/x.ctl");
+    ck_assert_int_eq(back->is_told_to_reload, 1);
+}
+END_TEST
+
 /* Each number of the global section another one: none is lost, none is mistaken for its neighbour.
  */
 START_TEST(a_verdict_survives)
@@ -362,6 +404,7 @@ START_TEST(a_verdict_survives)
     global->error_log = "syslog";
     global->syslog_ident = "x";
     global->events_mechanism = "epoll";
+    global->control_socket = "/run/x.ctl";
     conf.pools = apr_array_make(pool, 2, sizeof(fpd_plan_pool *));
     APR_ARRAY_PUSH(conf.pools, fpd_plan_pool *) = sample_plan("a");
     APR_ARRAY_PUSH(conf.pools, fpd_plan_pool *) = sample_plan("b");
@@ -390,8 +433,8 @@ START_TEST(a_verdict_survives)
     wanted.error_log = back.conf->global.error_log;
     wanted.syslog_ident = back.conf->global.syslog_ident;
     wanted.events_mechanism = back.conf->global.events_mechanism;
-    memset((char *)&wanted + offsetof(fpd_conf_global, systemd_interval) + sizeof(int32_t), 0,
-           sizeof(wanted) - offsetof(fpd_conf_global, systemd_interval) - sizeof(int32_t));
+    ck_assert_str_eq(back.conf->global.control_socket, "/run/x.ctl");
+    wanted.control_socket = back.conf->global.control_socket;
     ck_assert_mem_eq(&wanted, &back.conf->global, sizeof(wanted));
 }
 END_TEST
@@ -419,6 +462,7 @@ static Suite *state_suite(void)
     TCase *cases = tcase_create("bytes");
 
     tcase_add_checked_fixture(cases, set_up, tear_down);
+    tcase_add_test(cases, jobs_and_sockets_of_others_travel);
     tcase_add_test(cases, every_member_survives);
     tcase_add_test(cases, what_is_not_known_is_passed_over);
     tcase_add_test(cases, a_plan_of_another_version_is_understood);
