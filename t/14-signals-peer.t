@@ -31,17 +31,18 @@ my $log   = [
 my $is_answered = '7.7: a client whose request is cut is told so, php-fpm resets the connection';
 my $is_not_held = '7.4: an idle kept connection holds no worker, so nobody waits for it';
 my $is_replaced = '7.1: a reload puts new pools beside the old ones, php-fpm stops and executes itself';
+my $stays = [ 'open', 'closed' ];    # the connection is handed to the new pool
 for my $timeout (0, 5) {
     $meant{"$_ $timeout request"} = [ $is_answered, { request => $cut } ] for qw(TERM INT);
     for my $signal (qw(USR2 HUP)) {
-        $meant{"$signal $timeout $_"} = [ $is_replaced, { log => $log } ] for @state;
+        $meant{"$signal $timeout $_"} = [ $is_replaced, { log => $log, $_ eq 'kept' ? (connection => $stays) : () } ] for @state;
     }
 }
 $meant{'QUIT 0 request'} = [ $is_answered, { request => $cut } ];
 $meant{'QUIT 5 kept'}    = [ $is_not_held, { end => $early } ];
 for my $signal (qw(USR2 HUP)) {
     $meant{"$signal 0 request"} = [ "$is_replaced; $is_answered", { log => $log, request => $cut } ];
-    $meant{"$signal 5 kept"}    = [ "$is_replaced; $is_not_held", { log => $log, end => $early } ];
+    $meant{"$signal 5 kept"}    = [ "$is_replaced; $is_not_held", { log => $log, end => $early, connection => $stays } ];
 }
 my $is_spared = 'USR1 needs no new workers: the pool process hands them the new log';
 $meant{"USR1 $_ log"} = [ $is_spared, { worker => [ 'the same', 'another' ], log => [
@@ -50,8 +51,11 @@ $meant{"USR1 $_ log"} = [ $is_spared, { worker => [ 'the same', 'another' ], log
 my $is_untrue = 'a signal that is ignored is not announced: nothing of it is in progress';
 $meant{'QUIT then QUIT 5 request'} = [ $is_untrue, { log => [ 'Finishing ...|exiting, bye-bye!', 'Finishing ...|Finishing ...|exiting, bye-bye!' ] } ];
 $meant{'QUIT then USR2 5 request'} = [ $is_untrue, { log => [ 'Finishing ...|exiting, bye-bye!', 'Finishing ...|Reloading in progress ...|exiting, bye-bye!' ] } ];
-$meant{"$_ then TERM 5 request"} = [ $is_answered, { request => $cut } ] for qw(QUIT USR2);
-$meant{'USR2 then QUIT 5 request'} = [ "$is_replaced; here it is still testing the new configuration", { log => [ qr/\AReloading in progress \.\.\.\|Finishing \.\.\.\|exiting, bye-bye!\z/, 'Reloading in progress ...|Finishing ...|exiting, bye-bye!' ] } ];
+$meant{'QUIT then TERM 5 request'} = [ $is_answered, { request => $cut } ];
+# how far a reload has come when the next signal is there differs from run to run
+my $reloads = qr/\AReloading in progress \.\.\.(?:\|(?!WARNING|ERROR|ALERT)[^|]*)*/;
+$meant{'USR2 then TERM 5 request'} = [ "$is_replaced; $is_answered", { request => $cut, log => [ qr/$reloads\|Terminating \.\.\.\|exiting, bye-bye!\z/, 'Reloading in progress ...|Terminating ...|exiting, bye-bye!' ] } ];
+$meant{'USR2 then QUIT 5 request'} = [ $is_replaced, { log => [ qr/$reloads\|Finishing \.\.\.\|exiting, bye-bye!\z/, 'Reloading in progress ...|Finishing ...|exiting, bye-bye!' ] } ];
 
 # ---- daemons and what they do -------------------------------------------------------------------
 
