@@ -103,6 +103,7 @@ subtest 'as an ordinary user' => sub {
         $daemon = start($path, as_user => 1, keys => \%keys)->expect_end;
         ok(eval { $daemon->wait_log(qr/ERROR: \[pool www\] cannot start: '\Q$path\/$file\E' cannot be read by user $user: Permission denied; PHP would run with its defaults: give that user the right to read it$/m, 15) }, "$name: named")
             or diag $daemon->log_text;
+        wait_for { !$daemon->is_running } 15, 'its end';
         is($daemon->stop >> 8, 78, '... and nothing serves with defaults');
     }
     my $said = `"@{[ as_user() ]}" -c "$path/php.ini" -i 2>&1`;
