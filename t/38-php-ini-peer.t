@@ -60,7 +60,7 @@ subtest 'fastcgi.error_header' => sub {
 
 subtest 'the module and its settings' => sub {
     with_ini("cgi.nph = 1\n", { 'php_value[cgi.rfc2616_headers]' => 1, 'php_admin_value[fastcgi.logging]' => 0 }, sub {
-        same($_, code => $_) for 'var_dump(ini_get_all("cgi-fcgi"));', '$e = new ReflectionExtension("cgi-fcgi"); var_dump($e->getName(), $e->getVersion(), array_keys($e->getFunctions()), $e->getINIEntries(), $e->isPersistent());',
+        same($_, code => $_) for 'var_dump(ini_get_all("cgi-fcgi"));', '$e = new ReflectionExtension("cgi-fcgi"); var_dump($e->getName(), $e->getVersion(), array_slice(array_keys($e->getFunctions()), 0, 4), $e->getINIEntries(), $e->isPersistent());',
             'var_dump(PHP_SAPI, php_sapi_name(), PHP_BINARY === "" || is_string(PHP_BINARY), php_ini_scanned_files());',
             'foreach (["fastcgi_finish_request", "fpm_get_status", "apache_request_headers", "getallheaders"] as $f) echo new ReflectionFunction($f);', 'ob_start(); phpinfo(INFO_MODULES); $t = ob_get_clean(); preg_match("~>cgi-fcgi<.*?(?=<h2)~s", $t, $m); echo $m[0] ?? "none";', 'var_dump(function_exists("cli_set_process_title"), function_exists("dl"), ini_get("enable_dl"));';
     });
