@@ -31,6 +31,7 @@ my %say = (
     'after the response'     => 'echo "a"; fastcgi_finish_request(); fwrite($err, "late\n");',
 );
 my $root = site('www',
+    'page.txt'  => 'not to be run',
     'say.php'   => '<?php $err = fopen("php://stderr", "w"); $out = fopen("php://stdout", "w"); eval($_SERVER["X_CODE"]);',
     'hello.php' => '<?php echo "hello";',
     'burst.php' => '<?php $err = fopen("php://stderr", "w"); for ($i = 1; $i <= 1500; $i++) fwrite($err, "burst $i\n"); echo "said";',
@@ -86,6 +87,10 @@ for my $level (qw(notice warning debug)) {
                     s/\AWARNING: (?:\(null\)\(\), line 0: )?\0?/WARNING: /, s/\0//, s/sapi_cgi_log_message\(\), line \d+: // for @$his;
                 }
                 is_deeply($mine, $his, "$pool: $name") or diag(explain({ ours => $mine, theirs => $his }));
+            }
+            # messages of php-fpm itself do follow the level (at debug with its functions and lines)
+            for my $script ($level eq 'debug' ? () : qw(missing.php page.txt)) {
+                is_deeply(map({ said($_, $pool, $script) } $ours, $theirs), "$pool: $script");
             }
         }
         $_->stop for $ours, $theirs;

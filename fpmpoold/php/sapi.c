@@ -63,8 +63,9 @@ int fpd_current_is_finished(void)
 
 /* ---- callbacks of PHP -------------------------------------------------------------------- */
 
-/* Several messages of one request are joined in the STDERR stream. */
-static void log_text(fpd_log_level level, const char *message)
+/* Several messages of one request are joined in the STDERR stream, which has them whatever their
+ * level is. */
+static void tell_front_end(const char *message)
 {
     fpd_sapi_request *request = current.request;
 
@@ -75,7 +76,6 @@ static void log_text(fpd_log_level level, const char *message)
         current.has_messages = 1;
         request->io->write_error(request->io_context, message, strlen(message));
     }
-    request->io->write_log(request->io_context, level, message);
 }
 
 void fpd_current_log(fpd_log_level level, const char *format, ...)
@@ -86,7 +86,10 @@ void fpd_current_log(fpd_log_level level, const char *format, ...)
     va_start(arguments, format);
     vspprintf(&message, 0, format, arguments);
     va_end(arguments);
-    log_text(level, message);
+    tell_front_end(message);
+    if (level >= (fpd_log_level)current.plan->log_level) {
+        current.request->io->write_log(current.request->io_context, level, message);
+    }
     efree(message);
 }
 
@@ -253,7 +256,9 @@ void fpd_module_log(const char *message, int priority)
     } else {
         char *text;
         spprintf(&text, 0, "PHP message: %s", message);
-        log_text(FPD_LOG_NOTICE, text);
+        tell_front_end(text);
+        /* php-fpm's log_level does not stop what PHP says */
+        current.request->io->write_log(current.request->io_context, FPD_LOG_NOTICE, text);
         efree(text);
     }
 }
