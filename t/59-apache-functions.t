@@ -21,6 +21,7 @@ my %script = (
         echo preg_replace("/<internal:[^>]*>/", "<internal>", new ReflectionFunction($f)); }',
     'wrong.php' => '<?php try { apache_note(); } catch (Error $e) { echo get_class($e), $e->getMessage(); }',
     'long.php' => '<?php echo @apache_note("long", str_repeat("x", 70000)) === false ? "false" : "?", @apache_setenv("L", str_repeat("x", 70000)) ? "true" : "false";',
+    'edge.php' => '<?php apache_note("a", str_repeat("x", 65470)); for ($n = $i = 0; $i < 8; $i++) { @apache_note("b$i", str_repeat("y", 1000)); $n += apache_note("b$i") !== false; } echo "$n more";',
     'late.php' => '<?php echo "x"; while (ob_get_level()) { ob_end_flush(); } flush(); apache_note("mine", "late"); echo apache_note("mine");',
     'steal.php' => '<?php apache_note("fpmpool-pool", "other"); apache_note("", "x"); header("Fpmpool-Note: mine=raw%20one"); header("Fpmpool-Env: broken"); echo 1;',
 );
@@ -80,6 +81,7 @@ subtest 'what cannot be told' => sub {
     like($line, qr/mine=- /, '... and httpd does not know it');
     ($answer) = ask($ours, $log{ours}, '/long.php');
     is($answer->{body}, 'falsefalse', 'more than 64 KiB are refused');
+    is(php_request($daemon, "$root/edge.php")->{body}, '0 more', '... also when they are full to the last bytes');
     ($answer, $line) = ask($ours, $log{ours}, '/steal.php');
     like($line, qr/pool=www$/m, 'the notes of the module are its own');
     like($line, qr/mine=raw one /, 'a header of that name is a note');

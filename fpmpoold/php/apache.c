@@ -33,7 +33,9 @@ static int tell(fpd_sapi_request *request, const char *header, const zend_string
     zend_string *safe_name = php_raw_url_encode(ZSTR_VAL(name), ZSTR_LEN(name));
     zend_string *safe_value = php_raw_url_encode(ZSTR_VAL(value), ZSTR_LEN(value));
     size_t used = lines->s != NULL ? ZSTR_LEN(lines->s) : 0;
-    int has_room = ZSTR_LEN(safe_name) + ZSTR_LEN(safe_value) < TOLD_MAX - 64 - used;
+    int has_room = used + strlen(header) + ZSTR_LEN(safe_name) + ZSTR_LEN(safe_value) +
+                       sizeof(": =\r\n") - 1 <=
+                   TOLD_MAX;
 
     if (has_room) {
         smart_str_append_printf(lines, "%s: %s=%s\r\n", header, ZSTR_VAL(safe_name),
