@@ -288,6 +288,7 @@ void fpd_children_save(const fpd_child *child, fpd_state_child *saved)
     saved->window_start = child->source.window_start;
     saved->window_lines = (int32_t)child->source.window_lines;
     saved->suppressed = (int32_t)child->source.suppressed;
+    saved->is_raw_allowed = child->source.is_raw_allowed;
     saved->partial.data = child->source.partial;
     saved->partial.length = child->source.partial_length;
 }
@@ -298,6 +299,7 @@ static void resume_source(fpd_logs_source *source, const fpd_state_child *saved,
     source->window_start = saved->window_start;
     source->window_lines = (unsigned)saved->window_lines;
     source->suppressed = (unsigned)saved->suppressed;
+    source->is_raw_allowed = saved->is_raw_allowed;
     if (saved->partial.length <= sizeof(source->partial)) {
         memcpy(source->partial, saved->partial.data, saved->partial.length);
         source->partial_length = saved->partial.length;

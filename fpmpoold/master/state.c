@@ -43,6 +43,7 @@ static const fpd_record_field child_fields[] = {
     TIME(fpd_state_child, window_start),
     COUNT(fpd_state_child, window_lines),
     COUNT(fpd_state_child, suppressed),
+    BOOLEAN(fpd_state_child, is_raw_allowed),
     BYTES(fpd_state_child, partial),
     NUMBER(fpd_state_child, permits_held, 0, INT32_MAX),
     NUMBER(fpd_state_child, permits_wanted, 0, INT32_MAX),

@@ -39,6 +39,7 @@ typedef struct fpd_state_child {
     int64_t window_start;
     int32_t window_lines;
     int32_t suppressed;
+    int32_t is_raw_allowed;
     fpd_record_bytes partial;
     /* fpd_permit_holder */
     int32_t permits_held;

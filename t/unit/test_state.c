@@ -72,6 +72,7 @@ static fpd_state *sample(void)
     child->window_start = 77;
     child->window_lines = 3;
     child->suppressed = 2;
+    child->is_raw_allowed = 1;
     child->partial.data = "half\0a line";
     child->partial.length = 11;
     child = fpd_state_add_child(www);
@@ -142,6 +143,7 @@ START_TEST(every_member_survives)
     ck_assert_int_eq(child->window_start, 77);
     ck_assert_int_eq(child->window_lines, 3);
     ck_assert_int_eq(child->suppressed, 2);
+    ck_assert_int_eq(child->is_raw_allowed, 1);
     ck_assert_uint_eq(child->partial.length, 11);
     ck_assert_mem_eq(child->partial.data, "half\0a line", 11);
     child = &APR_ARRAY_IDX(www->children, 1, fpd_state_child);
