@@ -52,4 +52,37 @@ subtest 'bare lines of a worker that outlives a reload' => sub {
     $daemon->stop;
 };
 
+subtest 'process.max counts workers of a generation that had more of them' => sub {
+    my $daemon = start_daemon(conf => { global => { 'process.max' => 4 }, www => { 'pm.max_children' => 4 } });
+    allow_log(qr/The maximum number of processes has been reached/);
+    my @held = map { hold($daemon, 'www') } 1 .. 4;
+    rewrite($daemon, sub { s/^pm\.max_children = 4$/pm.max_children = 1/m or die 'no max_children' });
+    reload($daemon);
+    reload($daemon);
+    my $client = php_connect($daemon, 'www', timeout => 60);
+    $client->send_request(script => "$root/pid.php");
+    for (1 .. 20) {
+        my @all = $daemon->worker_pids('www');
+        cmp_ok(scalar @all, '<=', 4, 'there are not more than process.max') or last;
+        select(undef, undef, undef, 0.1);
+    }
+    is(let_go($_), 'held', 'a request ends') for @held;
+    is($client->read_answer->{status}, 200, 'and the new generation serves');
+    wait_for { my @all = $daemon->worker_pids('www'); @all == 1 } 20, 'one worker';
+    $daemon->stop;
+};
+
+subtest 'process.max is taken away while a generation of it ends' => sub {
+    my $daemon = start_daemon(conf => { global => { 'process.max' => 2 }, www => { 'pm.max_children' => 2 } });
+    allow_log(qr/The maximum number of processes has been reached/);
+    my $held = hold($daemon, 'www');
+    my $old  = $daemon->pool_pid;
+    rewrite($daemon, sub { s/^process\.max = 2\n//m or die 'no process.max' });
+    reload($daemon) for 1, 2;
+    is(let_go($held), 'held', 'its request ends');
+    wait_for { !alive($old) } 20, 'the old generation to end';
+    unlike($daemon->log_text, qr/malformed/, '... and nothing that it says is strange to the master');
+    $daemon->stop;
+};
+
 done_testing();

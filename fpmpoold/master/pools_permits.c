@@ -81,17 +81,19 @@ void fpd_pools_permit_child(fpd_child *child)
     }
 }
 
+/* The plan may be a newer one than the child's, with fewer workers or without process.max: what was
+ * granted under the old one counts all the same. */
 void fpd_pools_resume_permits(fpd_child *child, const fpd_state_child *saved)
 {
-    const fpd_pool_record *record = child->owner;
+    fpd_pool_record *record = child->owner;
 
-    if (saved->permits_held <= record->plan->max_children) {
-        child->permit.held = (uint32_t)saved->permits_held;
+    if (!saved->needs_permits) {
+        return;
     }
-    fpd_pools_permit_child(child);
-    if (child->permit.link != NULL) {
-        fpd_permits_want(&child->permit, (uint32_t)saved->permits_wanted, saved->is_urgent);
-    }
+    child->permit.held = (uint32_t)saved->permits_held;
+    child->permit.owed = (uint32_t)saved->permits_owed;
+    fpd_permits_join(&record->pools->permits, &child->permit, most_of(record));
+    fpd_permits_want(&child->permit, (uint32_t)saved->permits_wanted, saved->is_urgent);
 }
 
 /* 1: the child takes part, and the message has this size. */

@@ -44,6 +44,8 @@ static void save_child(const fpd_pool_record *record, const fpd_child *child, fp
     fpd_children_save(child, saved);
     saved->permits_held = (int32_t)child->permit.held;
     saved->permits_wanted = (int32_t)child->permit.wanted;
+    saved->permits_owed = (int32_t)child->permit.owed;
+    saved->needs_permits = child->permit.link != NULL;
     saved->is_urgent = child->permit.is_urgent;
     saved->role = child == record->current ? FPD_STATE_CURRENT
                   : child == record->next  ? FPD_STATE_NEXT

@@ -47,6 +47,8 @@ static const fpd_record_field child_fields[] = {
     BYTES(fpd_state_child, partial),
     NUMBER(fpd_state_child, permits_held, 0, INT32_MAX),
     NUMBER(fpd_state_child, permits_wanted, 0, INT32_MAX),
+    NUMBER(fpd_state_child, permits_owed, 0, INT32_MAX),
+    BOOLEAN(fpd_state_child, needs_permits),
     BOOLEAN(fpd_state_child, is_urgent),
 };
 

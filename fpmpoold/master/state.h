@@ -42,8 +42,10 @@ typedef struct fpd_state_child {
     int32_t is_raw_allowed;
     fpd_record_bytes partial;
     /* fpd_permit_holder */
+    int32_t needs_permits; /* it was started below process.max */
     int32_t permits_held;
     int32_t permits_wanted;
+    int32_t permits_owed;
     int32_t is_urgent;
 } fpd_state_child;
 

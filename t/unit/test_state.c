@@ -73,6 +73,10 @@ static fpd_state *sample(void)
     child->window_lines = 3;
     child->suppressed = 2;
     child->is_raw_allowed = 1;
+    child->needs_permits = 1;
+    child->permits_held = 5;
+    child->permits_wanted = 2;
+    child->permits_owed = 1;
     child->partial.data = "half\0a line";
     child->partial.length = 11;
     child = fpd_state_add_child(www);
@@ -144,6 +148,10 @@ START_TEST(every_member_survives)
     ck_assert_int_eq(child->window_lines, 3);
     ck_assert_int_eq(child->suppressed, 2);
     ck_assert_int_eq(child->is_raw_allowed, 1);
+    ck_assert_int_eq(child->needs_permits, 1);
+    ck_assert_int_eq(child->permits_held, 5);
+    ck_assert_int_eq(child->permits_wanted, 2);
+    ck_assert_int_eq(child->permits_owed, 1);
     ck_assert_uint_eq(child->partial.length, 11);
     ck_assert_mem_eq(child->partial.data, "half\0a line", 11);
     child = &APR_ARRAY_IDX(www->children, 1, fpd_state_child);
