@@ -85,4 +85,27 @@ subtest 'process.max is taken away while a generation of it ends' => sub {
     $daemon->stop;
 };
 
+subtest 'process.max counts workers of a pool that is gone' => sub {
+    my $daemon = start_daemon(conf => { global => { 'process.max' => 2 }, www => { 'pm.max_children' => 2 }, zone => { pm => 'ondemand', 'pm.max_children' => 1 } });
+    allow_log(qr/The maximum number of processes has been reached/, qr/pool process \d+ exited on signal 9/);
+    my $held = hold($daemon, 'zone');
+    my ($worker) = $daemon->worker_pids('zone');
+    kill 'KILL', $daemon->pool_pid('zone');
+    wait_for { $daemon->pool_pid('zone') } 10, 'another pool process';
+    rewrite($daemon, sub { s/^\[zone\].*?(?=^\[|\z)//ms or die 'no zone' });
+    reload($daemon);
+    wait_for { !$daemon->pool_pid('zone') } 20, 'the pool to be gone';
+    reload($daemon) for 1, 2;
+    for (1 .. 15) {
+        my @all = $daemon->worker_pids('www');
+        alive($worker) or last;
+        is(scalar @all, 1, 'the other pool has what is left') or last;
+        select(undef, undef, undef, 0.1);
+    }
+    ok(alive($worker), 'its worker still runs');
+    write_file($held->{go}, '');
+    wait_for { my @all = $daemon->worker_pids('www'); @all == 2 } 20, 'the place of the worker that ended';
+    $daemon->stop;
+};
+
 done_testing();

@@ -97,6 +97,7 @@ void fpd_pools_save(const fpd_pools *pools, const apr_array_header_t *plans, fpd
     state->ended_requests = limit(pools->ended_requests);
     state->ended_slow_requests = limit(pools->ended_slow_requests);
     fpd_listeners_save(pools->listeners, state);
+    state->orphans = (int32_t)pools->permits.orphaned;
     for (int i = 0; i < plans->nelts; i++) {
         save_record(&to,
                     apr_hash_get(pools->records, APR_ARRAY_IDX(plans, i, fpd_plan_pool *)->name,
@@ -166,7 +167,6 @@ static void resume_record(fpd_pools *pools, const fpd_state_pool *saved)
     record->is_settled = saved->is_settled;
     record->orphans = (uint32_t)saved->orphans;
     record->has_crashed = saved->has_crashed;
-    pools->permits.orphaned += record->orphans;
     record->is_drained = saved->is_drained;
     if (saved->is_changing) {
         fpd_pools_begin_change(record);
@@ -193,6 +193,7 @@ void fpd_pools_resume(fpd_pools *pools, const fpd_state *state)
     fpd_listeners_resume(pools->listeners, state);
     pools->ended_requests = (uint64_t)state->ended_requests;
     pools->ended_slow_requests = (uint64_t)state->ended_slow_requests;
+    pools->permits.orphaned = (uint32_t)state->orphans;
     for (int i = 0; i < state->pools->nelts; i++) {
         resume_record(pools, APR_ARRAY_IDX(state->pools, i, fpd_state_pool *));
     }

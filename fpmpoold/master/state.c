@@ -107,6 +107,7 @@ static const fpd_record_field state_fields[] = {
     BOOLEAN(fpd_state, is_notified),
     BOOLEAN(fpd_state, is_told_to_reload),
     TIME(fpd_state, notified_requests),
+    NUMBER(fpd_state, orphans, 0, INT32_MAX),
 };
 
 #define COUNT_OF(table) (sizeof(table) / sizeof((table)[0]))

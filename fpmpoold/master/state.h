@@ -97,6 +97,7 @@ typedef struct fpd_state {
     int32_t reload_again;
     int32_t wants_emergency;
     int64_t no_emergency_before;
+    int32_t orphans;       /* of process.max, those of pools that are gone too */
     const char *pid_file;  /* NULL: none was written */
     const char *error_log; /* fpd_logs */
     int error_fd;

@@ -49,6 +49,7 @@ static fpd_state *sample(void)
     state->global.process_control_timeout = 17;
     state->is_background = 1;
     state->reload_again = 1;
+    state->orphans = 3;
     state->pid_file = "/run/x.pid";
     state->error_log = "/var/log/x";
     state->error_fd = 9;
@@ -119,6 +120,7 @@ START_TEST(every_member_survives)
     ck_assert_int_eq(back->is_background, 1);
     ck_assert_int_eq(back->replace_all, 0);
     ck_assert_int_eq(back->reload_again, 1);
+    ck_assert_int_eq(back->orphans, 3);
     ck_assert_str_eq(back->pid_file, "/run/x.pid");
     ck_assert_str_eq(back->error_log, "/var/log/x");
     ck_assert_int_eq(back->error_fd, 9);
