@@ -99,12 +99,37 @@ subtest 'process.max counts workers of a pool that is gone' => sub {
     for (1 .. 15) {
         my @all = $daemon->worker_pids('www');
         alive($worker) or last;
-        is(scalar @all, 1, 'the other pool has what is left') or last;
+        cmp_ok(scalar @all, '<=', 1, 'the other pool has what is left') or last;
         select(undef, undef, undef, 0.1);
     }
     ok(alive($worker), 'its worker still runs');
     write_file($held->{go}, '');
     wait_for { my @all = $daemon->worker_pids('www'); @all == 2 } 20, 'the place of the worker that ended';
+    $daemon->stop;
+};
+
+# A pool process that was told to leave and has not heard it yet.
+sub start_leaving {
+    my $daemon = start_daemon(conf => { sleepy => { pm => 'ondemand', pool_idle_timeout => '1s', 'pm.process_idle_timeout' => '1s' } });
+    is(php_request($daemon, "$root/pid.php", pool => 'sleepy')->{status}, 200, 'the pool serves');
+    my $pool = $daemon->pool_pid('sleepy');
+    kill 'STOP', $daemon->pid;
+    wait_for { !grep { readlink("/proc/$pool/fd/7") // '' } 1 } 20, 'the pool process to leave its listener';
+    kill 'STOP', $pool;
+    kill 'CONT', $daemon->pid;
+    return ($daemon, $pool);
+}
+
+subtest 'a pool process that leaves and does not end' => sub {
+    allow_log(qr/WARNING: \[pool sleepy\] pool process \d+, which was idle, did not end within 5 seconds and is killed/);
+    my ($daemon, $pool) = start_leaving();
+    my $answer = eval { php_request($daemon, "$root/pid.php", pool => 'sleepy', timeout => 40)->{status} };
+    is($answer, 200, 'is ended, and the pool serves again');
+    $daemon->stop;
+
+    ($daemon, $pool) = start_leaving();
+    kill 'TERM', $daemon->pid;
+    ok(eval { wait_for { !$daemon->is_running } 30, 'the end'; 1 }, 'it does not keep the daemon from ending');
     $daemon->stop;
 };
 

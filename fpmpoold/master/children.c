@@ -362,6 +362,13 @@ int fpd_children_tell_count(fpd_child *child, fpd_message_type message, uint32_t
                             MSG_DONTWAIT) == APR_SUCCESS;
 }
 
+void fpd_children_leave(fpd_child *child)
+{
+    child->state = FPD_CHILD_LEAVING;
+    child->stop_by = fpd_monotonic_now() + STOP_PATIENCE;
+    fpd_children_tell(child, FPD_MESSAGE_LEAVE);
+}
+
 void fpd_children_stop(fpd_child *child)
 {
     child->state = FPD_CHILD_STOPPING;
@@ -412,7 +419,13 @@ void fpd_children_check(fpd_child *child, int64_t now)
     if (child->stop_by == 0 || now < child->stop_by) {
         return;
     }
-    if (child->state == FPD_CHILD_STOPPING) {
+    if (child->state == FPD_CHILD_LEAVING) {
+        fpd_log(FPD_LOG_WARNING,
+                "[pool %s] pool process %d, which was idle, did not end within %d seconds and is "
+                "killed (an extension of PHP may hang in its shutdown)",
+                child->source.name, (int)child->pid, STOP_PATIENCE / 1000000);
+    }
+    if (child->state == FPD_CHILD_LEAVING || child->state == FPD_CHILD_STOPPING) {
         (void)kill(child->pid, SIGKILL);
         child->stop_by = now + STOP_PATIENCE;
     } else {

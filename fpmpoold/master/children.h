@@ -37,7 +37,7 @@ struct fpd_child {
     fpd_child_state state;
     int is_answering;   /* answer mode */
     int64_t started_at; /* fpd_monotonic_now */
-    int64_t stop_by;    /* DRAINING: STOP then; STOPPING: KILL then; 0: no limit */
+    int64_t stop_by;    /* DRAINING: STOP then; LEAVING, STOPPING: KILL then; 0: no limit */
     int channel;
     int log_fd;
     int output_fd;
@@ -81,6 +81,8 @@ void fpd_children_take_messages(fpd_child *child);
 void fpd_children_tell(fpd_child *child, fpd_message_type message);
 /* The same with a number. Returns 0 when the child does not read its channel. */
 int fpd_children_tell_count(fpd_child *child, fpd_message_type message, uint32_t count);
+/* It has said IDLE and may exit; KILL after 5 s, since nobody accepts for its pool meanwhile. */
+void fpd_children_leave(fpd_child *child);
 /* Ends, step by step. STOP now, KILL after 5 s; or DRAIN, and STOP after `patience` seconds (0: at
  * once). successor: the process of the same pool that takes queue and kept connections over, by a
  * socket pair of which nothing stays here (pool/handover.h); NULL: none. */

@@ -194,8 +194,8 @@ void fpd_pools_take_message(fpd_child *child, const fpd_message *message)
     case FPD_MESSAGE_IDLE:
         if (child == record->current && child->state == FPD_CHILD_READY && record->next == NULL &&
             !record->pools->is_finishing) {
-            child->state = FPD_CHILD_LEAVING;
-            fpd_children_tell(child, FPD_MESSAGE_LEAVE);
+            fpd_children_leave(child);
+            fpd_pools_watch_limits(record->pools);
         }
         break;
     case FPD_MESSAGE_WANT:
