@@ -133,4 +133,23 @@ subtest 'a pool process that leaves and does not end' => sub {
     $daemon->stop;
 };
 
+subtest 'a pool process that leaves while its successor starts' => sub {
+    my ($daemon, $pool) = start_leaving();
+    my ($mark, $go) = map { "$data/$_-" . ++$serial } qw(mark go);
+    write_file("$data/preload.php", "<?php touch('$mark'); while (!file_exists('$go')) { usleep(5000); clearstatcache(); }");
+    rewrite($daemon, sub { $_ .= "php_admin_value[opcache.preload] = $data/preload.php\n" });
+    $daemon->signal('HUP');
+    wait_for { -e $mark } 20, 'the next generation to start';
+    kill 'CONT', $pool;
+    wait_for { !alive($pool) } 10, 'the old one to end';
+    my ($next) = children($daemon->pid);
+    my $offset = $daemon->log_length;
+    write_file($go, '');
+    $daemon->wait_log(qr/ready to handle connections/, 20, $offset);
+    is(php_request($daemon, "$root/pid.php", pool => 'sleepy')->{status}, 200, 'the pool serves') for 1, 2;
+    my @all = children($daemon->pid);
+    is_deeply(\@all, [$next], 'by its next generation, and the master starts no third one');
+    $daemon->stop;
+};
+
 done_testing();

@@ -530,7 +530,7 @@ static void take_end(fpd_pool_record *record, fpd_child *child)
         return; /* a drained generation */
     }
     if (was_leaving) {
-        if (record->next == NULL) {
+        if (record->next == NULL) { /* else a reload came meanwhile, and that one will serve */
             fpd_pools_fall_asleep(record);
         }
         return;
