@@ -74,6 +74,7 @@ void *fpmp_conf_dir_merge(apr_pool_t *pool, void *outer_conf, void *inner_conf)
         merged->body_set = 1;
     }
     merged->ini = fpmp_ini_merge(pool, outer->ini, inner->ini);
+    merged->setenvif = fpmp_setenvif_merge(pool, outer->setenvif, inner->setenvif);
     if (inner->buffer_set) {
         merged->buffer_memory = inner->buffer_memory;
         merged->buffer_file = inner->buffer_file;
@@ -404,6 +405,13 @@ static const char *add_overridden(cmd_parms *cmd, void *dir_conf, const char *wo
     return NULL;
 }
 
+static const char *add_setenvif(cmd_parms *cmd, void *dir_conf, const char *condition,
+                                const char *name, const char *value)
+{
+    fpmp_dir_conf *conf = dir_conf;
+    return fpmp_setenvif_add(cmd, &conf->setenvif, condition, name, value);
+}
+
 static char is_admin; /* its address says so: cmd->info of the php_admin_ forms */
 
 const command_rec fpmp_conf_directives[] = {
@@ -443,6 +451,8 @@ const command_rec fpmp_conf_directives[] = {
                     "other handler names that mean fpmpool, or none"),
     AP_INIT_TAKE1("FpmPoolEngineOff", set_engine_off, NULL, EVERYWHERE,
                   "where php_flag engine is off: refuse (403) or decline (the source is served)"),
+    AP_INIT_TAKE23("FpmPoolSetEnvIf", add_setenvif, NULL, OR_FILEINFO,
+                   "CONDITION NAME|!NAME [VALUE]: variables of scripts by rule, evaluated last"),
     AP_INIT_TAKE2("php_value", fpmp_ini_set_value, NULL, OR_OPTIONS, "NAME VALUE of a PHP setting"),
     AP_INIT_TAKE2("php_flag", fpmp_ini_set_flag, NULL, OR_OPTIONS, "NAME on|off of a PHP setting"),
     AP_INIT_TAKE2("php_admin_value", fpmp_ini_set_value, (void *)&is_admin, EVERYWHERE,

@@ -9,6 +9,7 @@
 
 #include "fpmp_ini.h"
 #include "fpmp_pool.h"
+#include "fpmp_setenvif.h"
 
 #include <httpd.h>
 #include <http_config.h>
@@ -56,8 +57,9 @@ typedef struct fpmp_dir_conf {
     apr_array_header_t *overridden; /* int: statuses of FpmPoolErrorOverride, 0: all; NULL: none */
     apr_size_t buffer_memory;       /* FpmPoolBuffer; 0: off */
     apr_size_t buffer_file;
-    fpmp_ini *ini;     /* php_value and its relatives; NULL: none */
-    int serves_source; /* where the engine is off: as mod_php does, not 403 */
+    fpmp_setenvif *setenvif; /* NULL: none; an inner section's come behind the outer one's */
+    fpmp_ini *ini;           /* php_value and its relatives; NULL: none */
+    int serves_source;       /* where the engine is off: as mod_php does, not 403 */
     unsigned pool_set : 1;
     unsigned retry_after_set : 1;
     unsigned checks_script_set : 1;

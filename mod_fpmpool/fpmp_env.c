@@ -4,6 +4,7 @@
  * not drop anything silently: what does not fit is a refused request.
  */
 #include "fpmp_env.h"
+#include "fpmp_setenvif.h"
 
 #include "wire/wire.h"
 
@@ -28,6 +29,7 @@ typedef struct relocation {
 typedef struct encoder {
     request_rec *r;
     const fpmp_pool *pool;
+    const fpmp_server *server;
     uint8_t *start;
     uint8_t *next;
     uint8_t *limit;
@@ -35,6 +37,8 @@ typedef struct encoder {
     apr_size_t total;  /* bytes of pairs */
     apr_size_t most;
     int is_too_large;
+    const char *unreadable; /* name of a variable that the server could not read; NULL: none */
+    apr_size_t unreadable_length;
     relocation relocations[2]; /* document root, context document root */
 } encoder;
 
@@ -88,7 +92,8 @@ static void add_split(encoder *to, const uint8_t *bytes, apr_size_t length)
     }
 }
 
-/* php-fpm does not read a pair that is cut by the end of a record: where it fits it is not cut. */
+/* php-fpm does not read a pair that is cut by the end of a record: where it fits it is not cut, and
+ * where it cannot fit that server would drop the connection without a word. */
 static void add_pair(encoder *to, const char *name, const char *value)
 {
     size_t name_length = strlen(name);
@@ -99,6 +104,11 @@ static void add_pair(encoder *to, const char *name, const char *value)
         return;
     }
     to->total += size;
+    if (size > WIRE_CONTENT_MAX && to->server->type == FPMP_TYPE_FPM) {
+        to->unreadable = name;
+        to->unreadable_length = value_length;
+        return;
+    }
     if (size > WIRE_CONTENT_MAX) {
         uint8_t *whole = apr_palloc(to->r->pool, size);
         (void)wire_pair_write(whole, name, name_length, value, value_length);
@@ -165,22 +175,15 @@ static const char *relocate(const encoder *to, const char *name, const char *val
 
 /* php-fpm takes a plain name together with REDIRECT_URL for an old mod_fastcgi request and runs
  * PATH_TRANSLATED instead; it strips this prefix and then takes the name as it is. */
-static void add_script(encoder *to, const fpmp_server *server, const char *filename)
+static void add_script(encoder *to, const char *filename)
 {
-    if (server->type == FPMP_TYPE_FPM) {
+    if (to->server->type == FPMP_TYPE_FPM && strncmp(filename, "proxy:", 6) != 0) {
         filename = apr_pstrcat(to->r->pool, FPM_PREFIX, filename, NULL);
     }
     add_pair(to, "SCRIPT_FILENAME", filename);
 }
 
 /* ---- which variables a script may see -------------------------------------------------------- */
-
-/* Names that change what a daemon does: only directives of this module may set them. */
-static int is_reserved(const char *name)
-{
-    return !strcasecmp(name, "PHP_VALUE") || !strcasecmp(name, "PHP_ADMIN_VALUE") ||
-           !strncasecmp(name, "FPMPOOL_", 8);
-}
 
 static void warn_reserved(const encoder *to, const char *name)
 {
@@ -191,76 +194,61 @@ static void warn_reserved(const encoder *to, const char *name)
         to->pool->name, name);
 }
 
-/* httpd's own search paths are none of a script's business, unless PassEnv or SetEnv named them:
- * then they were in the table before httpd added its own. */
-typedef struct own_paths {
-    const char *path;
-    const char *library_path;
-} own_paths;
-
 /* Variables that this module sends itself, or in its own form. Returns 1 if it took the name. */
-static int handle_special(encoder *to, const fpmp_server *server, const own_paths *own,
-                          const char *name, const char *value)
+static int handle_special(encoder *to, const char *name, const char *value)
 {
     switch (name[0]) {
     case 'C':
         return !strcmp(name, "CONTENT_LENGTH");
-    case 'L':
-        if (!strcmp(name, "LD_LIBRARY_PATH")) {
-            if (own->library_path) {
-                add_pair(to, name, own->library_path);
-            }
-            return 1;
-        }
-        return 0;
-    case 'P':
-        if (!strcmp(name, "PATH")) {
-            if (own->path) {
-                add_pair(to, name, own->path);
-            }
-            return 1;
-        }
-        break;
     case 'R':
         /* After an internal redirect: what httpd had added to the first request. */
         return !strcmp(name, "REDIRECT_PATH") || !strcmp(name, "REDIRECT_LD_LIBRARY_PATH");
     case 'S':
         if (!strcmp(name, "SCRIPT_FILENAME")) {
-            add_script(to, server, value);
+            add_script(to, value);
             return 1;
         }
         return 0;
     case 'F':
     case 'f':
+    case 'P':
     case 'p':
         break;
     default:
         return name[0] == '\0';
     }
-    if (is_reserved(name)) {
+    if (fpmp_setenvif_is_reserved(name)) {
         warn_reserved(to, name);
         return 1;
     }
     return 0;
 }
 
-static void add_authorization(encoder *to, const fpmp_dir_conf *conf)
+/* Puts the client's login into the table, where FpmPoolSetEnvIf sees it. Returns the name, which
+ * has to be taken out again: what httpd does later with the table is not for it; NULL: none was
+ * put. A login that httpd has checked itself is told as a name only, without the password. */
+static const char *add_login(request_rec *r, const fpmp_dir_conf *conf, const fpmp_server *server)
 {
-    request_rec *r = to->r;
-    if (conf->authorization == FPMP_AUTHORIZATION_OFF ||
-        (conf->authorization == FPMP_AUTHORIZATION_ON && r->user)) {
-        return;
-    }
+    const char *name = "HTTP_AUTHORIZATION";
     const char *value = apr_table_get(r->headers_in, "Authorization");
-    if (value && !apr_table_get(r->subprocess_env, "HTTP_AUTHORIZATION")) {
-        add_pair(to, "HTTP_AUTHORIZATION", value);
+    if (conf->authorization == FPMP_AUTHORIZATION_OFF) {
+        return NULL;
     }
+    if (conf->authorization == FPMP_AUTHORIZATION_ON && r->user) {
+        name = "PHP_AUTH_USER";
+        value = server->type != FPMP_TYPE_GENERIC ? r->user : NULL;
+    }
+    if (!value || apr_table_get(r->subprocess_env, name)) {
+        return NULL;
+    }
+    apr_table_setn(r->subprocess_env, name, value);
+    return name;
 }
 
-static void add_body_facts(encoder *to, const fpmp_server *server, const fpmp_env_facts *facts)
+static void add_body_facts(encoder *to, const fpmp_env_facts *facts)
 {
     if (facts->has_body && facts->body_length < 0) {
-        if (server->type == FPMP_TYPE_FPMPOOL) {
+        if (to->server->type == FPMP_TYPE_FPMPOOL) {
             add_pair(to, WIRE_PARAM_BODY, "stream");
         }
         return;
@@ -296,41 +284,52 @@ static void add_fpm_settings(encoder *to, fpmp_ini *ini)
     }
 }
 
-static void add_common_variables(request_rec *r)
+/* What a variable was before httpd added its own value, that it has again. */
+static void restore(request_rec *r, const char *name, const char *value)
+{
+    if (value) {
+        apr_table_setn(r->subprocess_env, name, value);
+    } else {
+        apr_table_unset(r->subprocess_env, name);
+    }
+}
+
+/* httpd's own search paths are none of a script's business, unless PassEnv or SetEnv named them. */
+static void make_variables(request_rec *r)
 {
     /* A subrequest that shares its parent's table would run the parent's SCRIPT_FILENAME. */
     if (r->main && r->subprocess_env == r->main->subprocess_env) {
         r->subprocess_env = apr_table_copy(r->pool, r->subprocess_env);
     }
+    const char *path = apr_table_get(r->subprocess_env, "PATH");
+    const char *library_path = apr_table_get(r->subprocess_env, "LD_LIBRARY_PATH");
     ap_add_common_vars(r);
     ap_add_cgi_vars(r);
+    restore(r, "PATH", path);
+    restore(r, "LD_LIBRARY_PATH", library_path);
 }
 
-static void add_variables(encoder *to, const fpmp_dir_conf *conf, const fpmp_server *server,
-                          const fpmp_env_facts *facts)
+static void encode_table(encoder *to)
 {
-    request_rec *r = to->r;
-    own_paths own = {apr_table_get(r->subprocess_env, "PATH"),
-                     apr_table_get(r->subprocess_env, "LD_LIBRARY_PATH")};
-    add_common_variables(r);
-    if (facts->roots) {
-        find_relocations(to, facts->roots);
-    }
-    const apr_array_header_t *list = apr_table_elts(r->subprocess_env);
+    const apr_array_header_t *list = apr_table_elts(to->r->subprocess_env);
     const apr_table_entry_t *entry = (const apr_table_entry_t *)list->elts;
     for (int i = 0; i < list->nelts; i++) {
         const char *value = entry[i].val ? entry[i].val : "";
         if (entry[i].key) {
             value = relocate(to, entry[i].key, value);
         }
-        if (entry[i].key && !handle_special(to, server, &own, entry[i].key, value)) {
+        if (entry[i].key && !handle_special(to, entry[i].key, value)) {
             add_pair(to, entry[i].key, value);
         }
     }
-    add_authorization(to, conf);
-    add_body_facts(to, server, facts);
-    if (server->type == FPMP_TYPE_FPMPOOL) {
-        const char *settings = fpmp_ini_encode(r->pool, conf->ini);
+}
+
+/* What is no variable of the request: only this module can say it. */
+static void add_facts(encoder *to, const fpmp_dir_conf *conf, const fpmp_env_facts *facts)
+{
+    add_body_facts(to, facts);
+    if (to->server->type == FPMP_TYPE_FPMPOOL) {
+        const char *settings = fpmp_ini_encode(to->r->pool, conf->ini);
         if (settings) {
             add_pair(to, WIRE_PARAM_INI, settings);
         }
@@ -338,27 +337,63 @@ static void add_variables(encoder *to, const fpmp_dir_conf *conf, const fpmp_ser
         if (facts->wants_ack) {
             add_pair(to, WIRE_PARAM_ACK, "1");
         }
-    } else if (server->type == FPMP_TYPE_FPM && conf->ini) {
+    } else if (to->server->type == FPMP_TYPE_FPM && conf->ini) {
         add_fpm_settings(to, conf->ini);
     }
+}
+
+static int add_variables(encoder *to, const fpmp_dir_conf *conf, const fpmp_env_facts *facts)
+{
+    request_rec *r = to->r;
+    make_variables(r);
+    const char *login = add_login(r, conf, to->server);
+    int status = fpmp_setenvif_apply(r, conf->setenvif);
+    if (status == OK) {
+        if (facts->roots) {
+            find_relocations(to, facts->roots);
+        }
+        encode_table(to);
+        add_facts(to, conf, facts);
+    }
+    if (login) {
+        apr_table_unset(r->subprocess_env, login);
+    }
+    return status;
+}
+
+/* Returns OK, or the status of a request that its server could not be told. */
+static int check_size(const encoder *to, const fpmp_dir_conf *conf)
+{
+    if (to->is_too_large) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, to->r,
+                      "FPMP0011: pool %s: the request's parameters are larger than %" APR_SIZE_T_FMT
+                      " bytes: raise FpmPoolMaxParams if such headers or variables are meant",
+                      to->pool->name, conf->max_params);
+        return HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
+    }
+    if (to->unreadable) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, to->r,
+                      "FPMP0013: pool %s: the variable %s has %" APR_SIZE_T_FMT
+                      " bytes: php-fpm reads none of more than 64 KiB; fpmpoold does",
+                      to->pool->name, to->unreadable, to->unreadable_length);
+        return HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
+    }
+    return OK;
 }
 
 int fpmp_env_encode(request_rec *r, const fpmp_dir_conf *conf, const fpmp_pool *pool,
                     const fpmp_server *server, const fpmp_env_facts *facts, struct iovec *head)
 {
-    encoder to = {.r = r, .pool = pool, .most = conf->max_params};
+    encoder to = {.r = r, .pool = pool, .server = server, .most = conf->max_params};
     to.start = apr_palloc(r->pool, FIRST_SIZE);
     to.limit = to.start + FIRST_SIZE;
     to.next = wire_begin_write(to.start, FPMP_REQUEST_ID, WIRE_RESPONDER,
                                facts->keeps_connection ? WIRE_KEEP_CONN : 0);
     open_record(&to);
-    add_variables(&to, conf, server, facts);
-    if (to.is_too_large) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                      "FPMP0011: pool %s: the request's parameters are larger than %" APR_SIZE_T_FMT
-                      " bytes: raise FpmPoolMaxParams if such headers or variables are meant",
-                      pool->name, conf->max_params);
-        return HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
+    int status = add_variables(&to, conf, facts);
+    status = status == OK ? check_size(&to, conf) : status;
+    if (status != OK) {
+        return status;
     }
     close_record(&to);
     open_record(&to); /* the empty record */

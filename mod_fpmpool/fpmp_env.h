@@ -18,7 +18,8 @@ typedef struct fpmp_env_facts {
 
 /* Fills r->subprocess_env with the CGI variables and encodes it for that server: *head is
  * BEGIN_REQUEST, PARAMS and the empty PARAMS record, in memory of r->pool. Returns OK, or the HTTP
- * status for a request whose parameters are larger than FpmPoolMaxParams (logged). */
+ * status (logged) of a request whose parameters are larger than FpmPoolMaxParams or than its server
+ * can read, or for which a rule of FpmPoolSetEnvIf could not be evaluated. */
 int fpmp_env_encode(request_rec *r, const fpmp_dir_conf *conf, const fpmp_pool *pool,
                     const fpmp_server *server, const fpmp_env_facts *facts, struct iovec *head);
 

@@ -82,6 +82,8 @@ FpmPoolBuffer 256K file=2048M
 FpmPoolSendfile on /srv/files
 FpmPoolErrorOverride 404 500
 FpmPoolResolveRoot off
+FpmPoolSetEnvIf "true" A
+FpmPoolSetEnvIf "%{HTTP_HOST} =~ /^(\\w+)/" TENANT "$1 of %{SERVER_NAME}"
 <VirtualHost 127.0.0.1:1>
     FpmPool b.c-d_e
     <Directory "/">
@@ -95,6 +97,7 @@ FpmPoolResolveRoot off
         FpmPoolSendfile off
         FpmPoolErrorOverride on
         FpmPoolResolveRoot on
+        FpmPoolSetEnvIf "req('X-A') == 'b'" !A
     </Location>
     <If "true">
         FpmPool a
@@ -153,4 +156,15 @@ refused("FpmPoolSendfile off /srv\n", 11, qr/off does not go with directories/, 
 refused("FpmPoolErrorOverride 200\n", 11, qr/"200" is neither on nor off nor a status from 400 to 599/, 'FpmPoolErrorOverride');
 refused("FpmPoolResolveRoot yes\n", 11, qr/FpmPoolResolveRoot: "yes" is not auto, on or off/, 'FpmPoolResolveRoot');
 refused("FpmPoolErrorOverride 404 off\n", 11, qr/off does not go with statuses/, '... off and a status');
+refused("FpmPoolSetEnvIf \"true\"\n", 11, qr/FpmPoolSetEnvIf takes two or three arguments/, 'FpmPoolSetEnvIf without a name');
+refused("FpmPoolSetEnvIf true A b c\n", 11, qr/FpmPoolSetEnvIf takes two or three arguments/, '... with a value that is not in quotes');
+refused("FpmPoolSetEnvIf \"tru e\" A b\n", 11, qr/the condition "tru e" is no expression of httpd: .*: correct it \(one argument, in quotes\)/, '... with a condition that is none');
+refused("FpmPoolSetEnvIf \"true\" A \"%{nosuch:x}\"\n", 11, qr/the value "%\{nosuch:x\}" is no expression of httpd: .*nosuch/, '... with a value that is none');
+refused("FpmPoolSetEnvIf \"true\" !A b\n", 11, qr/!A removes the variable and takes no value: remove "b"/, '... removing and setting');
+refused("FpmPoolSetEnvIf \"true\" !\n", 11, qr/a variable's name is missing: write NAME, or !NAME/, '... with nothing but !');
+refused("FpmPoolSetEnvIf \"true\" \"A=b\"\n", 11, qr/"A=b" is no variable's name: write it as "CONDITION" NAME "VALUE"/, '... with the form of SetEnvIf');
+refused("FpmPoolSetEnvIf \"true\" PHP_VALUE \"memory_limit=1\"\n", 11, qr/"PHP_VALUE" is reserved: write the settings as php_value or php_admin_value/, '... with PHP_VALUE');
+refused("FpmPoolSetEnvIf \"true\" php_admin_value \"memory_limit=1\"\n", 11, qr/"php_admin_value" is reserved/, '... with PHP_ADMIN_VALUE in small letters');
+refused("FpmPoolSetEnvIf \"true\" !FPMPOOL_PEER\n", 11, qr/"FPMPOOL_PEER" is reserved for mod_fpmpool itself: choose one that does not begin with FPMPOOL_/, '... with a name of ours');
+refused("FpmPoolSetEnvIf \"true\" CONTENT_LENGTH 1\n", 11, qr/CONTENT_LENGTH is the length of the body that is sent and cannot be chosen: remove the line/, '... with CONTENT_LENGTH');
 done_testing();

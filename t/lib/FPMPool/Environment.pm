@@ -141,7 +141,8 @@ sub runs_of {
     $_->{SERVER_PORT} =~ s/^(?:$ports)$/(its own)/ for grep { defined $_->{SERVER_PORT} } @run;
     $page =~ s/\b(?:$ports)\b/PORT/g;
     my $type = $answer->{headers}{'content-type'} // 'none';
-    return ("$answer->{status} $type " . ($answer->{headers}{allow} // '') . ": $page", @run);
+    my $allow = join ',', sort split /, */, $answer->{headers}{allow} // ''; # (httpd's order is that of a hash)
+    return ("$answer->{status} $type $allow: $page", @run);
 }
 
 # ---- comparisons ----------------------------------------------------------------------------
