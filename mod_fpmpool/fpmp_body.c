@@ -173,6 +173,17 @@ static fpmp_body_fill fill_memory(fpmp_body *body, apr_read_type_e how, apr_size
     return result;
 }
 
+/* A client that waits for "100 Continue" gets it from httpd only when its body is read in a way
+ * that blocks: for the first byte. No server has the request yet, so that waiting holds no worker.
+ */
+static fpmp_body_fill await_first(fpmp_body *body, apr_size_t most)
+{
+    apr_size_t got = 0;
+    fpmp_body_fill result = pull(body, APR_BLOCK_READ, body->memory + body->memory_used, 1, &got);
+    body->memory_used += got;
+    return result == FPMP_FILL_READY ? fill_memory(body, APR_NONBLOCK_READ, most) : result;
+}
+
 static int spool(fpmp_body *body, const fpmp_pool *pool)
 {
     apr_status_t status = fpmp_spool_open(&body->file, body->r->pool);
@@ -221,6 +232,9 @@ int fpmp_body_prepare(fpmp_body *body, const fpmp_dir_conf *conf, const fpmp_poo
     make_memory(body, first < most ? first : most);
     most = body->length >= 0 ? body->memory_size : most;
     fpmp_body_fill result = fill_memory(body, APR_NONBLOCK_READ, most);
+    if (result == FPMP_FILL_WAIT && body->r->expecting_100) {
+        result = await_first(body, most);
+    }
     if (result != FPMP_FILL_ERROR && !body->is_at_end) {
         if (!must_be_whole(body, conf, can_stream_unknown)) {
             return OK;

@@ -17,7 +17,7 @@
 
 #define GOING           ((fpmp_relay_result)-1)
 #define DRY_WAIT        1   /* ms that a server may pause within a page before it is flushed */
-#define TICK            500 /* ms between looks at an HTTP/2 stream that cannot be polled */
+#define TICK            500 /* ms between looks at what no poll shows: see choose_wait */
 #define BLIND_TICK      20  /* ms between reads of a body that cannot be polled */
 #define FALSE_WAKES_MAX 8
 #define DISCARD_MOST    (1024 * 1024)
@@ -152,14 +152,20 @@ static int may_flush(const fpmp_relay *relay)
     return relay->conf->flush == FPMP_FLUSH_AUTO && fpmp_response_may_flush(&relay->response);
 }
 
-/* Milliseconds to wait, and whether their end is an ordinary moment (1) or the time limit (0). */
+static int is_blind(const fpmp_relay *relay)
+{
+    return relay->client < 0 || relay->false_wakes > FALSE_WAKES_MAX;
+}
+
+/* Not shown by poll: the end of an HTTP/2 stream, and a time limit of an input filter
+ * (mod_reqtimeout), which counts only when the filter is asked for bytes.
+ * Milliseconds to wait, and whether their end is an ordinary moment (1) or the time limit (0). */
 static int choose_wait(const fpmp_relay *relay, apr_interval_time_t left, int *is_ordinary)
 {
     apr_interval_time_t wait = (left + 999) / 1000;
     int most = may_flush(relay) ? DRY_WAIT : -1;
-    if (most < 0 && relay->waits_for_client &&
-        (relay->client < 0 || relay->false_wakes > FALSE_WAKES_MAX)) {
-        most = BLIND_TICK;
+    if (most < 0 && relay->waits_for_client) {
+        most = is_blind(relay) ? BLIND_TICK : TICK;
     } else if (most < 0 && relay->r->connection->master) {
         most = TICK;
     }
@@ -193,8 +199,9 @@ static fpmp_relay_result pause_relay(fpmp_relay *relay)
     if (relay->r->connection->aborted) {
         return FPMP_RELAY_CLIENT_GONE;
     }
-    if (relay->waits_for_client && (relay->client < 0 || relay->false_wakes > FALSE_WAKES_MAX)) {
+    if (relay->waits_for_client) {
         relay->waits_for_client = 0;
+        relay->false_wakes -= !is_blind(relay); /* it was none */
     }
     return may_flush(relay) ? from_response(fpmp_response_flush(&relay->response)) : GOING;
 }
@@ -221,7 +228,7 @@ static fpmp_relay_result await(fpmp_relay *relay)
     apr_interval_time_t left = time_left(relay);
     int is_ordinary = 0;
     int wait = choose_wait(relay, left > 0 ? left : 0, &is_ordinary);
-    int is_blind = relay->client < 0 || relay->false_wakes > FALSE_WAKES_MAX;
+    int polls_client = !is_blind(relay);
     struct pollfd polled[2] = {{.fd = relay->fd, .events = POLLIN},
                                {.fd = relay->client, .events = POLLRDHUP}};
     if (has_output(relay) || has_input(relay)) {
@@ -230,7 +237,7 @@ static fpmp_relay_result await(fpmp_relay *relay)
     if (relay->waits_for_client) {
         polled[1].events |= POLLIN;
     }
-    int ready = poll(polled, is_blind ? 1 : 2, wait);
+    int ready = poll(polled, polls_client ? 2 : 1, wait);
     if (ready == 0) {
         return is_ordinary ? pause_relay(relay) : run_out(relay);
     }
@@ -238,7 +245,7 @@ static fpmp_relay_result await(fpmp_relay *relay)
         return GOING; /* EINTR */
     }
     relay->is_readable = polled[0].revents & (POLLIN | POLLHUP | POLLERR) ? 1 : 0;
-    return is_blind ? GOING : look_at_client(relay, polled[1].revents);
+    return polls_client ? look_at_client(relay, polled[1].revents) : GOING;
 }
 
 /* ---- receive --------------------------------------------------------------------------------- */

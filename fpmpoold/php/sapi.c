@@ -227,11 +227,18 @@ static size_t allowed_body(const fpd_sapi_request *request, size_t size)
     return left <= 0 ? 0 : (uint64_t)left < size ? (size_t)left : size;
 }
 
+/* Behind shutdown functions and output PHP reads what is left of the body, to throw it away. The
+ * response would wait for it, however slow the client is; worker/ does better with the rest. */
+static int is_read_for_nothing(void)
+{
+    return current.is_returned && !(OG(flags) & PHP_OUTPUT_ACTIVATED);
+}
+
 size_t fpd_module_read_post(char *buffer, size_t size)
 {
     fpd_sapi_request *request = current.request;
 
-    if (request == NULL) {
+    if (request == NULL || is_read_for_nothing()) {
         return 0;
     }
     size = allowed_body(request, size);
@@ -452,7 +459,9 @@ static void run_script(fpd_sapi_request *request)
     }
     zend_try
     {
-        if (!*fpd_terminate_flag()) { /* else its body took all the time */
+        if (request->is_body_cut) {
+            SG(sapi_headers).http_response_code = 400; /* for access.log */
+        } else if (!*fpd_terminate_flag()) {           /* else its body took all the time */
             execute(request);
         }
     }

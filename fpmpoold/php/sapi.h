@@ -52,6 +52,8 @@ typedef struct fpd_sapi_request {
     const char *settings; /* FPMPOOL_INI; NULL: not sent */
     char *headers_kept;   /* FPD_SAPI_HEADERS_KEPT bytes for a copy of the header block, or NULL */
 
+    int is_body_cut; /* read_body sets it: the client went away, or sends no more */
+
     /* fpd_sapi_prepare fills */
     const char *method; /* NULL: not sent */
     const char *request_uri;
@@ -85,7 +87,8 @@ void fpd_sapi_prepare(fpd_sapi_request *request);
 /* For answers without PHP: request->user from the Authorization header, "" if it names none. */
 void fpd_sapi_read_user(fpd_sapi_request *request);
 
-/* The whole request: environment, ini, script, output, clean-up. Returns when PHP is ready for the
+/* The whole request: environment, ini, script, output, clean-up. A script whose $_POST and $_FILES
+ * would be a part of what the client wanted to send is not run. Returns when PHP is ready for the
  * next one; nothing a script does but a crash makes it not return. io->finish was called. Returns
  * 0, or -1 when PHP could not start the request and this process should end. */
 int fpd_sapi_run(fpd_sapi_request *request);

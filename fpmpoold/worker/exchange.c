@@ -129,8 +129,13 @@ static int flush(void *context)
 static size_t read_body(void *context, char *buffer, size_t size)
 {
     fpd_exchange *exchange = context;
+    size_t length = 0;
 
-    return exchange->is_released ? 0 : fpd_request_read_body(&exchange->request, buffer, size);
+    if (!exchange->is_released) {
+        length = fpd_request_read_body(&exchange->request, buffer, size);
+        exchange->sapi.is_body_cut = exchange->request.is_aborted;
+    }
+    return length;
 }
 
 static void write_error(void *context, const char *text, size_t length)
