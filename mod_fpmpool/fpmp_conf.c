@@ -64,6 +64,7 @@ void *fpmp_conf_dir_merge(apr_pool_t *pool, void *outer_conf, void *inner_conf)
     MERGE(max_header)
     MERGE(aliases)
     MERGE(serves_source)
+    MERGE(server_timing)
     MERGE(send_roots)
     MERGE(overridden)
     MERGE(resolves_root)
@@ -222,6 +223,15 @@ static const char *set_check_script(cmd_parms *cmd, void *dir_conf, int flag)
     (void)cmd;
     conf->checks_script = flag;
     conf->checks_script_set = 1;
+    return NULL;
+}
+
+static const char *set_server_timing(cmd_parms *cmd, void *dir_conf, int flag)
+{
+    fpmp_dir_conf *conf = dir_conf;
+    (void)cmd;
+    conf->server_timing = flag;
+    conf->server_timing_set = 1;
     return NULL;
 }
 
@@ -424,11 +434,13 @@ const command_rec fpmp_conf_directives[] = {
     AP_INIT_TAKE1("FpmPool", set_pool, NULL, EVERYWHERE,
                   "name of the pool that runs the scripts here, or none"),
     AP_INIT_RAW_ARGS("FpmPoolTimeout", set_timeout, NULL, EVERYWHERE,
-                     "connect=1s first=60s idle=60s keep=30s"),
+                     "connect=1s first=60s idle=60s total=0 keep=30s: time limits of a request"),
     AP_INIT_TAKE1("FpmPoolRetryAfter", set_retry_after, NULL, EVERYWHERE,
                   "seconds for the Retry-After header of a 503"),
     AP_INIT_FLAG("FpmPoolCheckScript", set_check_script, NULL, EVERYWHERE,
                  "On: a script that httpd cannot find is httpd's 404"),
+    AP_INIT_FLAG("FpmPoolServerTiming", set_server_timing, NULL, EVERYWHERE,
+                 "On: a Server-Timing header tells visitors where the time went"),
     AP_INIT_TAKE1("FpmPoolPassAuthorization", set_authorization, NULL, EVERYWHERE,
                   "Off, On (unless httpd authenticated the user itself) or Always"),
     AP_INIT_TAKE12("FpmPoolBody", set_body, NULL, EVERYWHERE,

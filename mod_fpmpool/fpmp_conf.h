@@ -59,6 +59,7 @@ typedef struct fpmp_dir_conf {
     apr_size_t buffer_file;
     fpmp_setenvif *setenvif; /* NULL: none; an inner section's come behind the outer one's */
     fpmp_ini *ini;           /* php_value and its relatives; NULL: none */
+    int server_timing;       /* answers get a Server-Timing header */
     int serves_source;       /* where the engine is off: as mod_php does, not 403 */
     unsigned pool_set : 1;
     unsigned retry_after_set : 1;
@@ -70,6 +71,7 @@ typedef struct fpmp_dir_conf {
     unsigned max_header_set : 1;
     unsigned aliases_set : 1;
     unsigned serves_source_set : 1;
+    unsigned server_timing_set : 1;
     unsigned send_roots_set : 1;
     unsigned overridden_set : 1;
     unsigned buffer_set : 1;

@@ -32,7 +32,7 @@ static const char *set_time(cmd_parms *cmd, const char *word, const char *value,
                             "%s: \"%s\" is not a time from 0 to 86400s (1s, 500ms, 2min)",
                             cmd->directive->directive, word);
     }
-    if (time == 0 && strncasecmp(word, "keep=", 5)) {
+    if (time == 0 && strncasecmp(word, "keep=", 5) && strncasecmp(word, "total=", 6)) {
         return apr_psprintf(cmd->pool, "%s: \"%s\" must be longer than 0",
                             cmd->directive->directive, word);
     }
@@ -45,11 +45,14 @@ static const char *set_time(cmd_parms *cmd, const char *word, const char *value,
     } else if (!strncasecmp(word, "idle=", 5)) {
         timeouts->idle = time;
         timeouts->idle_set = 1;
+    } else if (!strncasecmp(word, "total=", 6)) {
+        timeouts->total = time;
+        timeouts->total_set = 1;
     } else if (!strncasecmp(word, "keep=", 5)) {
         timeouts->keep = time;
         timeouts->keep_set = 1;
     } else {
-        return apr_psprintf(cmd->pool, "%s: \"%s\": known are connect= first= idle= keep=",
+        return apr_psprintf(cmd->pool, "%s: \"%s\": known are connect= first= idle= total= keep=",
                             cmd->directive->directive, word);
     }
     return NULL;
@@ -58,8 +61,8 @@ static const char *set_time(cmd_parms *cmd, const char *word, const char *value,
 const char *fpmp_conf_read_timeouts(cmd_parms *cmd, const char *arguments, fpmp_timeouts *timeouts)
 {
     if (!*arguments) {
-        return apr_psprintf(
-            cmd->pool, "%s needs one of connect= first= idle= keep=", cmd->directive->directive);
+        return apr_psprintf(cmd->pool, "%s needs one of connect= first= idle= total= keep=",
+                            cmd->directive->directive);
     }
     while (*arguments) {
         const char *word = ap_getword_conf(cmd->pool, &arguments);

@@ -15,7 +15,7 @@ const char *fpmp_conf_refuse_server(cmd_parms *cmd, void *dir_conf, const char *
 /* Index of `text` in a list that ends with NULL, any case; -1: not there. */
 int fpmp_conf_read_choice(const char *text, const char *const *choices);
 
-/* connect= first= idle= keep= into *timeouts. */
+/* connect= first= idle= total= keep= into *timeouts. */
 const char *fpmp_conf_read_timeouts(cmd_parms *cmd, const char *arguments, fpmp_timeouts *timeouts);
 
 /* Can this be a pool's name? */

@@ -23,17 +23,25 @@ static const fpmp_failure failures[] = {
     {FPMP_RELAY_TIMEOUT, HTTP_GATEWAY_TIME_OUT, APLOG_ERR, "timeout", "FPMP0063: ",
      "no byte of an answer in time: look into the slow log of the pool, or raise FpmPoolTimeout "
      "first= (idle= once it has begun)"},
+    {FPMP_RELAY_TOO_LONG, HTTP_GATEWAY_TIME_OUT, APLOG_ERR, "timeout", "FPMP0076: ",
+     "the answer was not complete in time: look into the slow log of the pool, or raise "
+     "FpmPoolTimeout total="},
+    {FPMP_RELAY_DIED, HTTP_BAD_GATEWAY, APLOG_ERR, "died", "FPMP0077: ",
+     "the worker died before it answered: the message before this one and the daemon's log say of "
+     "what"},
+    {FPMP_RELAY_TERMINATED, HTTP_GATEWAY_TIME_OUT, APLOG_ERR, "timeout", "FPMP0078: ",
+     "the pool's request_terminate_timeout ended the script: look into its slow log, or raise it"},
     {FPMP_RELAY_LOST, HTTP_BAD_GATEWAY, APLOG_ERR, "lost", "FPMP0064: ",
      "the server closed the connection before the end of the answer: see the daemon's log for a "
      "worker that died"},
     {FPMP_RELAY_NO_ANSWER, HTTP_BAD_GATEWAY, APLOG_ERR, "invalid",
-     "FPMP0065: ", "the request ended without any answer"},
+     "FPMP0065: ", "the request ended without any answer: see the log of the pool"},
     {FPMP_RELAY_BAD_HEADER, HTTP_BAD_GATEWAY, APLOG_ERR, "invalid",
-     "FPMP0066: ", "the header of the answer is malformed or incomplete"},
+     "FPMP0066: ", "the header of the answer is malformed or incomplete: correct the script"},
     {FPMP_RELAY_LARGE_HEADER, HTTP_BAD_GATEWAY, APLOG_ERR, "invalid", "FPMP0067: ",
      "the header of the answer is larger than FpmPoolMaxHeader: raise it if that is meant"},
     {FPMP_RELAY_SHORT, HTTP_BAD_GATEWAY, APLOG_ERR, "cut",
-     "FPMP0068: ", "the script sent fewer bytes than its Content-Length"},
+     "FPMP0068: ", "the script sent fewer bytes than its Content-Length: correct the script"},
     {FPMP_RELAY_PROTOCOL, HTTP_BAD_GATEWAY, APLOG_ERR, "invalid",
      "FPMP0069: ", "what the server sent is not FastCGI: correct the address"},
 };
@@ -54,6 +62,14 @@ const fpmp_failure *fpmp_failure_find(fpmp_relay_result result)
 static const char *describe_suppressed(apr_pool_t *pool, unsigned suppressed)
 {
     return suppressed ? apr_psprintf(pool, " (and %u times before, not logged)", suppressed) : "";
+}
+
+/* Who it was, if the daemon has said so. */
+static const char *describe_worker(const fpmp_relay *relay)
+{
+    return relay->facts.worker >= 0
+               ? apr_psprintf(relay->r->pool, ", worker %" APR_INT64_T_FMT, relay->facts.worker)
+               : "";
 }
 
 /* What only this request knows: the malformed bytes, or the decoder's word. */
@@ -79,9 +95,9 @@ void fpmp_failure_log(const fpmp_relay *relay, const fpmp_server *server,
     if (!APLOG_R_IS_LEVEL(r, level)) {
         return;
     }
-    ap_log_rerror(APLOG_MARK, level, error, r, "%spool %s (%s), script %s: %s%s%s%s", failure->id,
-                  relay->pool->name, server->address.label, r->filename, failure->text,
-                  describe_detail(relay, failure),
+    ap_log_rerror(APLOG_MARK, level, error, r, "%spool %s (%s)%s, script %s: %s%s%s%s", failure->id,
+                  relay->pool->name, server->address.label, describe_worker(relay), r->filename,
+                  failure->text, describe_detail(relay, failure),
                   was_passed ? "; the response had begun, the client got it cut" : "",
                   describe_suppressed(r->pool, suppressed));
 }

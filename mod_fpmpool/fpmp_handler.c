@@ -11,6 +11,7 @@
 #include "fpmp_conn.h"
 #include "fpmp_env.h"
 #include "fpmp_failure.h"
+#include "fpmp_notes.h"
 #include "fpmp_relay.h"
 #include "fpmp_select.h"
 
@@ -38,9 +39,7 @@ typedef struct fpmp_task {
     fpmp_body body;
     struct iovec head;
     fpmp_conn *connection; /* NULL: none at the moment */
-    apr_time_t start;
-    apr_interval_time_t connecting; /* time that connect() took; 0 on a kept connection */
-    int attempts;
+    fpmp_course course;
     int keeps;        /* shall its connection be kept afterwards? */
     int awaits_ack;   /* the server was asked to say when it starts */
     fpmp_relay relay; /* of the last attempt */
@@ -123,20 +122,9 @@ static int check_request(request_rec *r, const fpmp_dir_conf *conf)
 
 /* ---- notes for logs -------------------------------------------------------------------------- */
 
-static void note_number(const fpmp_task *task, const char *name, apr_int64_t number)
-{
-    apr_table_setn(task->r->notes, name, apr_off_t_toa(task->r->pool, (apr_off_t)number));
-}
-
 static void note_end(const fpmp_task *task, const char *state)
 {
-    apr_table_setn(task->r->notes, "fpmpool-state", state);
-    note_number(task, "fpmpool-attempts", task->attempts);
-    note_number(task, "fpmpool-connect-us", task->connecting);
-    if (task->relay.first_byte) {
-        note_number(task, "fpmpool-ttfb-us", task->relay.first_byte - task->start);
-    }
-    note_number(task, "fpmpool-total-us", fpmp_clock_now() - task->start);
+    fpmp_notes_end(task->r, &task->relay, &task->course, state);
 }
 
 /* ---- connections ----------------------------------------------------------------------------- */
@@ -156,7 +144,7 @@ static int open_connection(fpmp_task *task)
     apr_time_t before = fpmp_clock_now();
     apr_status_t error = fpmp_conn_open(task->connections, task->server, task->timeouts.connect,
                                         task->r->pool, &task->connection);
-    task->connecting = fpmp_clock_now() - before;
+    task->course.connecting = fpmp_clock_now() - before;
     if (error == APR_SUCCESS) {
         return OK;
     }
@@ -269,7 +257,7 @@ static int prepare(fpmp_task *task)
 static int attempt(fpmp_task *task, fpmp_relay_result *result)
 {
     int is_kept = task->connection != NULL;
-    task->attempts++;
+    task->course.attempts++;
     if (!is_kept) {
         int status = open_connection(task);
         if (status != OK) {
@@ -280,11 +268,13 @@ static int attempt(fpmp_task *task, fpmp_relay_result *result)
     task->relay.r = task->r;
     task->relay.conf = task->conf;
     task->relay.pool = task->pool;
+    task->relay.server = task->server;
+    task->relay.course = &task->course;
     task->relay.timeouts = task->timeouts;
     task->relay.body = &task->body;
     task->relay.head = task->head;
     task->relay.fd = task->connection->fd;
-    task->relay.may_be_stale = is_kept && task->attempts < ATTEMPTS_MOST;
+    task->relay.may_be_stale = is_kept && task->course.attempts < ATTEMPTS_MOST;
     task->relay.awaits_ack = task->awaits_ack;
     *result = fpmp_relay_run(&task->relay);
     return OK;
@@ -361,6 +351,11 @@ static int succeed(fpmp_task *task)
     if (fpmp_conn_note_success(task->connections, task->server)) {
         ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, task->r, "FPMP0057: pool %s (%s) answers again",
                       task->pool->name, task->server->address.label);
+    }
+    if (task->relay.app_status) {
+        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, task->r,
+                      "FPMP0075: pool %s: the script ended with exit status %u: %s",
+                      task->pool->name, task->relay.app_status, task->r->filename);
     }
     /* Before the client gets the last bytes: it may be slow, and others wait for connections. */
     int answered = response->status != OK ? response->status : task->r->status;
@@ -471,9 +466,8 @@ int fpmp_handler_run(request_rec *r)
     task.timeouts =
         fpmp_select_timeouts(&conf->section_timeouts, task.pool, &conf->server_timeouts);
     task.keeps = task.server->reuses && task.timeouts.keep > 0;
-    task.start = fpmp_clock_now();
-    apr_table_setn(r->notes, "fpmpool-pool", task.pool->name);
-    apr_table_setn(r->notes, "fpmpool-server", task.server->address.label);
+    task.course.start = fpmp_clock_now();
+    fpmp_notes_begin(r, task.pool, task.server);
     return run(&task);
 }
 

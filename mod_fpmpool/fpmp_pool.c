@@ -18,6 +18,10 @@ void fpmp_pool_overlay(fpmp_timeouts *timeouts, const fpmp_timeouts *inner)
         timeouts->idle = inner->idle;
         timeouts->idle_set = 1;
     }
+    if (inner->total_set) {
+        timeouts->total = inner->total;
+        timeouts->total_set = 1;
+    }
     if (inner->keep_set) {
         timeouts->keep = inner->keep;
         timeouts->keep_set = 1;

@@ -22,16 +22,19 @@ typedef struct fpmp_timeouts {
     apr_interval_time_t connect; /* until the server has accepted the connection */
     apr_interval_time_t first;   /* until the first byte of the answer */
     apr_interval_time_t idle;    /* between two reads of the answer */
+    apr_interval_time_t total;   /* from the request's start to the answer's end; 0: none */
     apr_interval_time_t keep;    /* an idle kept connection is closed after it; 0: keep none */
     unsigned connect_set : 1;
     unsigned first_set : 1;
     unsigned idle_set : 1;
+    unsigned total_set : 1;
     unsigned keep_set : 1;
 } fpmp_timeouts;
 
 #define FPMP_CONNECT_DEFAULT apr_time_from_sec(1)
 #define FPMP_FIRST_DEFAULT   apr_time_from_sec(60)
 #define FPMP_IDLE_DEFAULT    apr_time_from_sec(60)
+#define FPMP_TOTAL_DEFAULT   0
 #define FPMP_KEEP_DEFAULT    apr_time_from_sec(30)
 
 /* One address that serves a pool. */

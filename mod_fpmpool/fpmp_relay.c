@@ -6,6 +6,7 @@
  */
 #include "fpmp_relay.h"
 #include "fpmp_clock.h"
+#include "fpmp_notes.h"
 
 #include <http_core.h>
 #include <apr_poll.h>
@@ -126,9 +127,14 @@ static fpmp_relay_result send_some(fpmp_relay *relay)
 
 /* ---- wait ------------------------------------------------------------------------------------ */
 
-static apr_interval_time_t time_left(const fpmp_relay *relay)
+/* Is FpmPoolTimeout total= over? */
+static int is_too_long(const fpmp_relay *relay, apr_time_t now)
 {
-    apr_time_t now = fpmp_clock_now();
+    return relay->timeouts.total > 0 && now - relay->course->start >= relay->timeouts.total;
+}
+
+static apr_interval_time_t time_of_step(const fpmp_relay *relay, apr_time_t now)
+{
     /* A server that waits for the body, as we do, is not late. */
     if (relay->waits_for_client && !has_output(relay)) {
         return relay->client_progress + relay->r->server->timeout - now;
@@ -137,8 +143,18 @@ static apr_interval_time_t time_left(const fpmp_relay *relay)
            now;
 }
 
+static apr_interval_time_t time_left(const fpmp_relay *relay, apr_time_t now)
+{
+    apr_interval_time_t left = time_of_step(relay, now);
+    apr_interval_time_t total = relay->course->start + relay->timeouts.total - now;
+    return relay->timeouts.total > 0 && total < left ? total : left;
+}
+
 static fpmp_relay_result run_out(fpmp_relay *relay)
 {
+    if (is_too_long(relay, fpmp_clock_now())) {
+        return FPMP_RELAY_TOO_LONG;
+    }
     if (relay->waits_for_client && !has_output(relay)) {
         fpmp_body_time_out(relay->body);
         return FPMP_RELAY_CLIENT_BODY;
@@ -220,12 +236,16 @@ static fpmp_relay_result look_at_client(fpmp_relay *relay, short events)
 
 static fpmp_relay_result await(fpmp_relay *relay)
 {
+    apr_time_t now = fpmp_clock_now();
+    if (is_too_long(relay, now)) {
+        return FPMP_RELAY_TOO_LONG;
+    }
     relay->is_readable = relay->is_more_likely;
     if (relay->is_readable) {
         return GOING;
     }
     /* A limit that has passed while a slow client was written to is no reason not to look. */
-    apr_interval_time_t left = time_left(relay);
+    apr_interval_time_t left = time_left(relay, now);
     int is_ordinary = 0;
     int wait = choose_wait(relay, left > 0 ? left : 0, &is_ordinary);
     int polls_client = !is_blind(relay);
@@ -263,6 +283,7 @@ static fpmp_relay_result lose(fpmp_relay *relay, apr_status_t error)
 
 static fpmp_relay_result judge_end(fpmp_relay *relay, const wire_event *event)
 {
+    relay->has_ended = 1;
     relay->app_status = event->app_status;
     if (event->protocol_status == WIRE_REQUEST_COMPLETE || relay->response.has_header) {
         fpmp_relay_result result = from_response(fpmp_response_check_end(&relay->response));
@@ -302,6 +323,31 @@ static fpmp_relay_result discard(fpmp_relay *relay, size_t length)
     return relay->discarded > DISCARD_MOST ? FPMP_RELAY_DONE : GOING;
 }
 
+/* Only our daemon is believed; a record that is longer than any of its own is none. */
+static void add_values(fpmp_relay *relay, const wire_event *event)
+{
+    apr_size_t room = sizeof(relay->values) - relay->values_used;
+    apr_size_t piece = event->length < room ? event->length : room;
+    if (relay->server->type == FPMP_TYPE_FPMPOOL) {
+        memcpy(relay->values + relay->values_used, event->data, piece);
+        relay->values_used += piece;
+    }
+}
+
+static fpmp_relay_result take_facts(fpmp_relay *relay)
+{
+    wire_facts_read(&relay->facts, relay->values, relay->values_used);
+    relay->values_used = 0;
+    switch (relay->facts.failure) {
+    case WIRE_FAILURE_DIED:
+        return FPMP_RELAY_DIED;
+    case WIRE_FAILURE_TIMEOUT:
+        return FPMP_RELAY_TERMINATED;
+    default:
+        return GOING;
+    }
+}
+
 static fpmp_relay_result decode(fpmp_relay *relay, const uint8_t *cursor, const uint8_t *end)
 {
     fpmp_relay_result result = GOING;
@@ -320,12 +366,18 @@ static fpmp_relay_result decode(fpmp_relay *relay, const uint8_t *cursor, const 
         case WIRE_EVENT_STDERR:
             fpmp_stderr_feed(&relay->log, (const char *)event.data, event.length);
             break;
+        case WIRE_EVENT_VALUES:
+            add_values(relay, &event);
+            break;
+        case WIRE_EVENT_VALUES_END:
+            result = take_facts(relay);
+            break;
         case WIRE_EVENT_END:
             return end_request(relay, &event, cursor, end);
         case WIRE_EVENT_ERROR:
             relay->protocol_error = event.error;
             return FPMP_RELAY_PROTOCOL;
-        default: /* ends of streams; management records mean nothing here */
+        default: /* ends of streams; other management records mean nothing here */
             break;
         }
     }
@@ -351,6 +403,10 @@ static fpmp_relay_result receive_some(fpmp_relay *relay)
     fpmp_response_received(&relay->response, (apr_size_t)got);
     const uint8_t *bytes = (const uint8_t *)block;
     fpmp_relay_result result = decode(relay, bytes, bytes + got);
+    if (relay->response.has_header && !relay->is_noted) {
+        relay->is_noted = 1;
+        fpmp_notes_answer(relay);
+    }
     if (result == GOING) {
         result = from_response(relay->conf->flush == FPMP_FLUSH_ON
                                    ? fpmp_response_flush(&relay->response)
@@ -366,6 +422,7 @@ static fpmp_relay_result open_relay(fpmp_relay *relay)
 {
     fpmp_response_open(&relay->response, relay->r, relay->conf, relay->pool);
     fpmp_stderr_open(&relay->log, relay->r, relay->pool);
+    wire_facts_init(&relay->facts);
     wire_decoder_init(&relay->decoder, WIRE_CLIENT, STREAM_LIMIT);
     wire_decoder_open(&relay->decoder, FPMP_REQUEST_ID);
     relay->out[0] = relay->head;

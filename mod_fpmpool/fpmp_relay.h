@@ -16,7 +16,10 @@ typedef enum fpmp_relay_result {
     FPMP_RELAY_OVERLOADED, /* not taken: the server said so */
     FPMP_RELAY_CANT_MPX,   /* END_REQUEST with these protocol statuses */
     FPMP_RELAY_UNKNOWN_ROLE,
-    FPMP_RELAY_TIMEOUT,    /* nothing came for too long */
+    FPMP_RELAY_TIMEOUT,    /* nothing came for too long: FpmPoolTimeout first=, idle= */
+    FPMP_RELAY_TOO_LONG,   /* FpmPoolTimeout total= */
+    FPMP_RELAY_DIED,       /* our daemon: the worker ended before it answered */
+    FPMP_RELAY_TERMINATED, /* our daemon: request_terminate_timeout ended the script */
     FPMP_RELAY_LOST,       /* the connection ended before the answer did */
     FPMP_RELAY_NO_ANSWER,  /* END_REQUEST without any header */
     FPMP_RELAY_BAD_HEADER, /* response.detail */
@@ -28,12 +31,21 @@ typedef enum fpmp_relay_result {
     FPMP_RELAY_FILTER       /* an output filter failed: response.filter_error */
 } fpmp_relay_result;
 
+/* A request's way up to this attempt, which is counted. */
+typedef struct fpmp_course {
+    apr_time_t start;
+    apr_interval_time_t connecting; /* time that the last connect() took; 0 on a kept connection */
+    int attempts;
+} fpmp_course;
+
 /* Lives in r->pool. The caller zeroes it and fills the first group. */
 typedef struct fpmp_relay {
     request_rec *r;
     const fpmp_dir_conf *conf;
     const fpmp_pool *pool;
+    const fpmp_server *server;
     fpmp_timeouts timeouts;
+    const fpmp_course *course;
     fpmp_body *body;
     struct iovec head; /* BEGIN and PARAMS */
     int fd;
@@ -44,18 +56,23 @@ typedef struct fpmp_relay {
     int is_clean;       /* the connection stands between two requests */
     apr_status_t error; /* of FPMP_RELAY_LOST */
     wire_error protocol_error;
+    int has_ended; /* END_REQUEST came: app_status */
     uint32_t app_status;
+    wire_facts facts;      /* only from our daemon; what is not told is -1 */
     apr_time_t first_byte; /* 0: none came */
     fpmp_response response;
 
     /* private */
     fpmp_stderr log;
     wire_decoder decoder;
+    uint8_t values[WIRE_FACTS_MAX]; /* content of a record of facts that came in pieces */
+    apr_size_t values_used;
     struct iovec out[2]; /* not yet written: out[out_at .. out_count-1] */
     int out_at;
     int out_count;
     int client; /* descriptor of the client's connection, -1: none to poll */
     int waits_for_client;
+    int is_noted; /* fpmp_notes_answer was called */
     int is_send_broken;
     int is_touched; /* at least a byte went out */
     int is_readable;

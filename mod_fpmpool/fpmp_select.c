@@ -17,8 +17,16 @@ const fpmp_server *fpmp_select_server(const fpmp_pool *pool)
 fpmp_timeouts fpmp_select_timeouts(const fpmp_timeouts *section, const fpmp_pool *pool,
                                    const fpmp_timeouts *server)
 {
-    fpmp_timeouts result = {
-        FPMP_CONNECT_DEFAULT, FPMP_FIRST_DEFAULT, FPMP_IDLE_DEFAULT, FPMP_KEEP_DEFAULT, 1, 1, 1, 1};
+    fpmp_timeouts result = {.connect = FPMP_CONNECT_DEFAULT,
+                            .first = FPMP_FIRST_DEFAULT,
+                            .idle = FPMP_IDLE_DEFAULT,
+                            .total = FPMP_TOTAL_DEFAULT,
+                            .keep = FPMP_KEEP_DEFAULT,
+                            .connect_set = 1,
+                            .first_set = 1,
+                            .idle_set = 1,
+                            .total_set = 1,
+                            .keep_set = 1};
     fpmp_pool_overlay(&result, server);
     fpmp_pool_overlay(&result, &pool->timeouts);
     fpmp_pool_overlay(&result, section);

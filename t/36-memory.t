@@ -101,16 +101,17 @@ subtest "$count requests of @{[ scalar @kind ]} kinds in one worker" => sub {
 # The calls of each warm request of a worker, and those of its other threads.
 sub calls_of_requests {
     my ($name, $requests, %key) = @_;
+    my %params = %{ delete $key{params} || {} };
     my $plain    = start_daemon(name => $name, conf => { www => { 'pm.max_children' => 1, %key } });
-    my ($pid)    = $plain->worker_pids;
+    my $pid      = wait_for { ($plain->worker_pids)[0] } 10, 'a worker';
     my $client   = php_connect($plain);
-    $client->request(script => "$root/hello.php") for 1 .. 50;
+    $client->request(script => "$root/hello.php", params => {%params}) for 1 .. 50;
     my $trace = test_dir() . "/trace-$name";
     my $tracer = FPMPool::Process::spawn(argv => [ 'strace', '-f', '-o', $trace, '-p', $pid ], stderr => "$trace.err");
     my $is_attached = eval { wait_for { -s "$trace.err" && read_file("$trace.err") =~ /attached/ } 10, 'strace' };
     my $refusal = $is_attached ? '' : -s "$trace.err" ? read_file("$trace.err") : 'no word';
     for (1 .. $requests) {
-        my $answer = $client->request(script => "$root/hello.php");
+        my $answer = $client->request(script => "$root/hello.php", params => {%params});
         is($answer->{body}, "hello\n", 'answer') if $answer->{body} ne "hello\n";
     }
     kill 'INT', $tracer;
@@ -142,6 +143,8 @@ subtest 'system calls of a warm small request' => sub {
     my $typical = typical($calls_of);
     cmp_ok(scalar @$typical, '<=', 8, 'at most 8') or diag("@$typical");
     is(scalar(grep { @$_ > 8 + 8 } @$calls_of), 0, 'and never many more');
+    my ($told) = calls_of_requests('told', $requests, params => { FPMPOOL_PEER => 1 });
+    is(scalar @{ typical($told) }, scalar @$typical, 'what our module is told of memory and CPU costs none') or diag("@{ typical($told) }");
     my ($watched, $tracer) = calls_of_requests('slow', $requests, slowlog => test_dir() . '/slow.log', request_slowlog_timeout => '5s');
     is("@{ typical($watched) }", "@$typical", 'the same with a slow log');
     is(scalar(grep { !/^\d+\s+recvmsg\(\d+,\s+<(?:unfinished|detached)/ } @$tracer), 0, '... whose thread sleeps') or diag(join "\n", @$tracer);

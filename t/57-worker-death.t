@@ -19,7 +19,7 @@ my $root = site('www',
     'count.php'  => "<?php file_put_contents('$flags/count', 'x', FILE_APPEND); file_put_contents('$flags/pid', getmypid()); rename('$flags/pid', '$flags/ready'); while (true) usleep(10000);",
 );
 my $daemon = start_daemon(conf => { www => { 'pm.max_children' => 1 } });
-allow_log(qr/WARNING: \[pool www\] child \d+ exited on signal (?:9|11) /, qr/FPMP0064: |FPMP0040: |FPMP0065: |FPMP0068: /);
+allow_log(qr/WARNING: \[pool www\] child \d+ exited on signal (?:9|11) /, qr/FPMP0064: |FPMP0077: |FPMP0040: |FPMP0065: |FPMP0068: /);
 
 # Sends a request, kills its worker when the script is in its middle; the connection.
 sub begin_and_kill {

@@ -93,10 +93,21 @@ void fpd_current_log(fpd_log_level level, const char *format, ...)
     efree(message);
 }
 
+/* What the response says about its cost, as far as it is known at its end. */
+static void measure(fpd_sapi_request *request)
+{
+    request->memory_peak = zend_memory_peak_usage(1);
+    request->exit_status = EG(exit_status);
+    if (request->is_own_module) {
+        request->cpu_used = fpd_time_limit_measure();
+    }
+}
+
 void fpd_current_finish(void)
 {
     if (!current.is_finished) {
         current.is_finished = 1;
+        measure(current.request);
         if (!current.request->io->finish(current.request->io_context)) {
             php_handle_aborted_connection();
         }
@@ -493,7 +504,7 @@ static void start_request(fpd_sapi_request *request)
     zend_end_try();
 }
 
-static void end_request(void)
+static void end_request(const fpd_sapi_request *request)
 {
     zend_first_try
     {
@@ -508,7 +519,7 @@ static void end_request(void)
     if (current.body_file >= 0) {
         close(current.body_file);
     }
-    fpd_time_limit_end();
+    fpd_time_limit_end(request->is_finished_early);
 }
 
 int fpd_sapi_run(fpd_sapi_request *request)
@@ -533,7 +544,7 @@ int fpd_sapi_run(fpd_sapi_request *request)
     if (!request->is_finished_early) {
         request->io->set_stage(request->io_context, FPD_STAGE_FINISHING);
     }
-    end_request();
+    end_request(request);
     if (!current.is_finished) {
         current.is_finished = 1;
         request->io->finish(request->io_context);

@@ -69,6 +69,8 @@ typedef struct fpd_sapi_request {
     size_t headers_kept_length;
     struct fpd_apache *apache; /* what the script told httpd, NULL: nothing */
     uint64_t memory_peak;
+    int64_t cpu_used; /* for our module: microseconds up to the end of the response */
+    int exit_status;
     char user[FPD_SLOT_USER_SIZE]; /* of HTTP authentication, "" if none */
 } fpd_sapi_request;
 

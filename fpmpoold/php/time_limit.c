@@ -24,6 +24,7 @@ static struct {
     volatile sig_atomic_t limit; /* seconds, 0: none of ours */
     volatile int64_t start;      /* CPU microseconds when the limit began to count */
     int64_t end;                 /* CPU microseconds at the end of the last request */
+    int64_t measured;            /* ... of this one's response; 0: not measured */
     zend_ini_entry *execution;   /* max_execution_time */
     zend_ini_entry *input;       /* max_input_time */
 } limits;
@@ -147,10 +148,18 @@ void fpd_time_limit_execute(int had_body)
     limits.limit = limits.has_timer ? seconds_of(limits.execution) : 0;
 }
 
-void fpd_time_limit_end(void)
+int64_t fpd_time_limit_measure(void)
+{
+    limits.measured = cpu_now();
+    return limits.measured - limits.end;
+}
+
+/* One look at the clock for each request: it is a system call. */
+void fpd_time_limit_end(int goes_on)
 {
     limits.limit = 0;
-    limits.end = cpu_now();
+    limits.end = goes_on || limits.measured == 0 ? cpu_now() : limits.measured;
+    limits.measured = 0;
 }
 
 int64_t fpd_time_limit_cpu(void)

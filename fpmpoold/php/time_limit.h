@@ -19,8 +19,12 @@ void fpd_time_limit_begin(void);
  * used time that does not count. */
 void fpd_time_limit_execute(int had_body);
 
-/* After php_request_shutdown. */
-void fpd_time_limit_end(void);
+/* At the end of the response: CPU microseconds since the end of the request before. What the rest
+ * of the request uses counts for the next one. */
+int64_t fpd_time_limit_measure(void);
+
+/* After php_request_shutdown. goes_on: the script has run on after its response was measured. */
+void fpd_time_limit_end(int goes_on);
 
 /* CPU time of the process in microseconds at the last end. */
 int64_t fpd_time_limit_cpu(void);

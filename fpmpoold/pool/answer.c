@@ -96,7 +96,8 @@ static void write_reply(fpd_connection *connection, const uint8_t *bytes, size_t
 }
 
 static void write_error(fpd_connection *connection, uint16_t request_id, const char *headers,
-                        const char *body, const char *cause, int protocol_status)
+                        const char *body, const char *cause, const wire_facts *facts,
+                        int protocol_status)
 {
     char text[SMALL_REPLY];
     char note[TEXT_MAX];
@@ -112,6 +113,9 @@ static void write_error(fpd_connection *connection, uint16_t request_id, const c
         note_length = (int)sizeof(note) - 1;
     }
     end = put_record(end, WIRE_STDERR, request_id, note, (size_t)note_length);
+    if (facts != NULL) {
+        end = wire_facts_write(end, facts);
+    }
     end = put_record(end, WIRE_STDOUT, request_id, text, (size_t)length);
     end = wire_end_write(end, request_id, 0, protocol_status);
     write_reply(connection, reply, (size_t)(end - reply), 0);
@@ -127,15 +131,20 @@ void fpd_answer_not_taken(fpd_connection *connection, uint16_t request_id)
 }
 
 void fpd_answer_failed(fpd_connection *connection, uint16_t request_id, fpd_answer_failure failure,
-                       const char *cause)
+                       const char *cause, wire_facts *facts)
 {
     fpd_connections_drop_leftover(connection);
+    if (facts != NULL) {
+        facts->failure = failure == FPD_ANSWER_TIMED_OUT ? WIRE_FAILURE_TIMEOUT : WIRE_FAILURE_DIED;
+    }
     if (failure == FPD_ANSWER_TIMED_OUT) {
         write_error(connection, request_id, "Status: 504 Gateway Timeout\r\n",
-                    "The application took too long to answer.\n", cause, WIRE_REQUEST_COMPLETE);
+                    "The application took too long to answer.\n", cause, facts,
+                    WIRE_REQUEST_COMPLETE);
     } else {
         write_error(connection, request_id, "Status: 502 Bad Gateway\r\n",
-                    "The application ended before it answered.\n", cause, WIRE_REQUEST_COMPLETE);
+                    "The application ended before it answered.\n", cause, facts,
+                    WIRE_REQUEST_COMPLETE);
     }
 }
 
@@ -175,7 +184,7 @@ static void write_refusal(fpd_connection *connection, const fpd_head *head)
                    "Status: 503 Service Unavailable\r\nRetry-After: %d\r\n", RETRY_AFTER);
     write_error(connection, request_id, headers,
                 "The application cannot answer now. Please try again in a moment.\n",
-                connection->refusal, WIRE_OVERLOADED);
+                connection->refusal, NULL, WIRE_OVERLOADED);
 }
 
 static void try_refusal(fpd_connection *connection, uint32_t events)

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "pool/connections.h"
+#include "wire/wire.h"
 
 /* Nothing was begun and nothing will be: reads the request's head within limits, then answers 503
  * with Retry-After and END_REQUEST OVERLOADED. reason is copied; it goes out on FCGI_STDERR. */
@@ -25,9 +26,10 @@ typedef enum fpd_answer_failure {
 } fpd_answer_failure;
 
 /* The request was begun by a worker that is gone (reaped) and had written nothing of a response:
- * answers 502 or 504 with cause on FCGI_STDERR, then ends the connection. */
+ * answers 502 or 504 with cause on FCGI_STDERR, then ends the connection. facts: what our module is
+ * told besides; NULL for other front ends. */
 void fpd_answer_failed(fpd_connection *connection, uint16_t request_id, fpd_answer_failure failure,
-                       const char *cause);
+                       const char *cause, wire_facts *facts);
 
 typedef enum fpd_answer_match {
     FPD_ANSWER_NOT_OURS,   /* an ordinary request */

@@ -502,6 +502,7 @@ static void answer_for(fpd_child *child, fpd_connection *connection, uint64_t wo
 {
     fpd_slot *slot = slot_of(child);
     uint32_t request_id = atomic_load(&slot->request_id);
+    wire_facts facts;
     fpd_slot_view view;
     char cause[768];
 
@@ -515,9 +516,12 @@ static void answer_for(fpd_child *child, fpd_connection *connection, uint64_t wo
     fpd_board_read_slot(child->pool->board, child->slot, &view);
     (void)snprintf(cause, sizeof(cause), "child %d %s%s%s", (int)child->pid, how,
                    view.script[0] != '\0' ? " while it ran " : "", view.script);
+    wire_facts_init(&facts);
+    facts.worker = child->pid;
     fpd_connections_hold(connection);
     fpd_answer_failed(connection, (uint16_t)request_id,
-                      fpd_limits_has_ended(child) ? FPD_ANSWER_TIMED_OUT : FPD_ANSWER_DIED, cause);
+                      fpd_limits_has_ended(child) ? FPD_ANSWER_TIMED_OUT : FPD_ANSWER_DIED, cause,
+                      atomic_load(&slot->peer) != 0 ? &facts : NULL);
 }
 
 static void settle(fpd_child *child, fpd_connection *connection, uint64_t word, const char *how)

@@ -68,6 +68,42 @@ enum wire_ini_level {
 #define WIRE_HEADER_NOTE "Fpmpool-Note"
 #define WIRE_HEADER_ENV  "Fpmpool-Env"
 
+/* ---- what our daemon tells our module (only if WIRE_PARAM_PEER was sent) --------------------
+ *
+ * GET_VALUES_RESULT records that nobody asked for: every FastCGI client skips them, no script can
+ * write one, and they need no write of their own. The first goes before the first byte of a
+ * response (worker, queue), the last in one write with END_REQUEST (memory, cpu), because only then
+ * they are known; the response is never held back for them. An answer for a worker that died or
+ * took too long carries `failure` in front of its STDOUT.
+ *
+ * END_REQUEST to our module carries PHP's exit status (255 after a fatal error) in appStatus; other
+ * clients get 0 there, as from php-fpm. */
+typedef enum wire_failure {
+    WIRE_FAILURE_NONE = 0,
+    WIRE_FAILURE_DIED,   /* the worker ended in the middle: the request may have had effects */
+    WIRE_FAILURE_TIMEOUT /* request_terminate_timeout ended it */
+} wire_failure;
+
+typedef struct wire_facts {
+    int64_t worker; /* pid; -1 here and below: not told */
+    int64_t queue;  /* microseconds from the request's first bytes to its worker */
+    int64_t memory; /* bytes: PHP's peak as memory_get_peak_usage(true) says it */
+    int64_t cpu;    /* microseconds of the worker's process, user and system, from the end of
+                       its response before this one to the end of this one */
+    wire_failure failure;
+} wire_facts;
+
+#define WIRE_FACTS_MAX 208 /* largest record, all facts */
+
+/* Nothing is told. */
+void wire_facts_init(wire_facts *facts);
+/* Writes one record with the facts that are told (WIRE_FACTS_MAX bytes); returns the byte behind.
+ */
+uint8_t *wire_facts_write(uint8_t *to, const wire_facts *facts);
+/* Takes the facts out of a record's content; what it does not name stays as it was, unknown names
+ * and values that are none are skipped. */
+void wire_facts_read(wire_facts *facts, const uint8_t *content, size_t length);
+
 /* Why a byte stream is not FastCGI. wire_error_text() names each in words for a log line. */
 typedef enum wire_error {
     WIRE_OK = 0,

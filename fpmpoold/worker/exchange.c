@@ -19,6 +19,7 @@
 #include "apr_strings.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "worker/facts.h"
 #include "worker/status_format.h"
 #include "worker/timeout.h"
 
@@ -164,7 +165,8 @@ static void write_log(void *context, fpd_log_level level, const char *text)
 
 static int end_response(fpd_exchange *exchange, int protocol_status)
 {
-    int is_sent = fpd_response_end(&exchange->response, protocol_status);
+    uint32_t app_status = exchange->request.is_peer ? (uint32_t)exchange->sapi.exit_status : 0;
+    int is_sent = fpd_response_end(&exchange->response, app_status, protocol_status);
 
     move(exchange, FPD_SLOT_DONE);
     return is_sent;
@@ -183,9 +185,11 @@ static fpd_return_kind settle(fpd_exchange *exchange)
 int fpd_exchange_finish(void *context)
 {
     fpd_exchange *exchange = context;
-    int is_sent = end_response(exchange, WIRE_REQUEST_COMPLETE);
     const uint8_t *bytes;
+    int is_sent;
 
+    fpd_facts_tell_cost(exchange);
+    is_sent = end_response(exchange, WIRE_REQUEST_COMPLETE);
     if (exchange->sapi.is_finished_early && !exchange->is_released) {
         fpd_return_kind kind = settle(exchange);
         if (kind != FPD_RETURN_KEEP || fpd_request_leftover(&exchange->request, &bytes) <
@@ -421,7 +425,7 @@ static void write_access_line(fpd_exchange *exchange, const char *remote, int64_
         .cpu_user = user - exchange->cpu_user,
         .cpu_system = system - exchange->cpu_system,
         .memory = sapi->memory_peak,
-        .pid = (int32_t)getpid(),
+        .pid = exchange->pid,
     };
     if (fpd_access_log_is_suppressed(exchange->log, &entry)) {
         return;
@@ -501,6 +505,7 @@ static fpd_return_kind serve(fpd_exchange *exchange)
     if (request->is_ack_wanted) {
         fpd_response_acknowledge(&exchange->response);
     }
+    fpd_facts_tell_worker(exchange);
     run_php(exchange);
     duration = fpd_monotonic_now() - exchange->started;
     if (exchange->log != NULL) {
@@ -585,6 +590,7 @@ void fpd_exchange_create(fpd_exchange *exchange, const fpd_worker_setup *setup,
     exchange->release = release;
     exchange->access_log = access_log;
     exchange->context = context;
+    exchange->pid = (int32_t)getpid();
     fpd_request_create(&exchange->request, seconds > 0 ? (int64_t)seconds * 1000000 : READ_TIMEOUT,
                        setup->board->slot_count, reply, exchange, setup->pool);
     fpd_response_create(&exchange->response, WRITE_TIMEOUT, move_to_sending, exchange, setup->pool);

@@ -43,7 +43,9 @@ struct fpd_exchange {
     int must_end;         /* the process cannot serve on */
     int64_t started;      /* fpd_monotonic_now */
     int64_t started_wall; /* microseconds */
-    int64_t cpu_user;     /* of the process when the request began */
+    int64_t ready_at; /* the caller: when the pool process saw it (fpd_monotonic_now); 0: lane */
+    int32_t pid;
+    int64_t cpu_user; /* of the process when the request began */
     int64_t cpu_system;
 };
 

@@ -269,14 +269,14 @@ void fpd_response_acknowledge(fpd_response *response)
     }
 }
 
-int fpd_response_end(fpd_response *response, int protocol_status)
+int fpd_response_end(fpd_response *response, uint32_t app_status, int protocol_status)
 {
     uint8_t record[WIRE_END_SIZE];
 
     if (response->has_ended) {
         return !response->is_broken;
     }
-    wire_end_write(record, response->id, 0, protocol_status);
+    wire_end_write(record, response->id, app_status, protocol_status);
     fpd_response_add_records(response, record, sizeof(record));
     response->has_ended = 1;
     return fpd_response_flush(response);

@@ -60,6 +60,6 @@ void fpd_response_acknowledge(fpd_response *response);
 int fpd_response_flush(fpd_response *response);
 
 /* END_REQUEST, and everything before it, now. Once. */
-int fpd_response_end(fpd_response *response, int protocol_status);
+int fpd_response_end(fpd_response *response, uint32_t app_status, int protocol_status);
 
 #endif

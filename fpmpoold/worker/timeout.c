@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "worker/exchange.h"
+#include "worker/facts.h"
 
 static const char headers[] = "Status: 504 Gateway Timeout\r\n"
                               "Expires: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
@@ -28,6 +29,7 @@ static void write_page(fpd_exchange *exchange)
         memcpy(exchange->headers_kept, headers, sizeof(headers) - 1);
         exchange->sapi.headers_kept_length = sizeof(headers) - 1;
     }
+    fpd_facts_tell_timeout(exchange);
     fpd_response_write(&exchange->response, WIRE_STDOUT, headers, sizeof(headers) - 1);
     if (exchange->sapi.method == NULL || strcmp(exchange->sapi.method, "HEAD") != 0) {
         fpd_response_write(&exchange->response, WIRE_STDOUT, body, sizeof(body) - 1);

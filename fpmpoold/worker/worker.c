@@ -385,6 +385,9 @@ static void serve(worker *self, int is_lane)
     fpd_return_kind kind;
 
     for (;;) {
+        if (is_lane) {
+            self->exchange.ready_at = 0;
+        }
         kind = fpd_exchange_run(&self->exchange, is_lane);
         if (self->exchange.request.has_begun) {
             self->served++;
@@ -432,6 +435,7 @@ static void take_connection(worker *self, const fpd_message *message)
         return;
     }
     self->exchange.word = word;
+    self->exchange.ready_at = assign.ready_at;
     self->lane = message->fds[0];
     self->connection = assign.connection;
     atomic_store(&self->slot->has_lane, 0);

@@ -545,6 +545,68 @@ START_TEST(peek_answers_unknown_management_and_refuses_the_rest)
 }
 END_TEST
 
+/* ---- facts -------------------------------------------------------------------------------- */
+
+START_TEST(facts_come_out_as_they_went_in_and_clients_skip_them)
+{
+    static bytes s;
+    wire_facts told = {.worker = 4194304,
+                       .queue = 0,
+                       .memory = 999999999999999999,
+                       .cpu = 12,
+                       .failure = WIRE_FAILURE_DIED};
+    wire_facts heard;
+    wire_decoder decoder;
+    wire_event event;
+    const uint8_t *cursor = s.data;
+
+    s.length = (size_t)(wire_facts_write(s.data, &told) - s.data);
+    ck_assert_uint_le(s.length, WIRE_FACTS_MAX);
+    ck_assert_uint_eq(s.length % 8, 0);
+    (void)wire_end_write(s.data + s.length, 1, 255, WIRE_REQUEST_COMPLETE);
+    s.length += WIRE_END_SIZE;
+    expect_same_in_every_cut(s.data, s.length, WIRE_CLIENT);
+    wire_decoder_init(&decoder, WIRE_CLIENT, 1000);
+    wire_decoder_open(&decoder, 1);
+    ck_assert_int_eq(wire_decode(&decoder, &cursor, s.data + s.length, &event), WIRE_EVENT_VALUES);
+    wire_facts_init(&heard);
+    wire_facts_read(&heard, event.data, event.length);
+    ck_assert_int_eq(heard.worker, told.worker);
+    ck_assert_int_eq(heard.queue, told.queue);
+    ck_assert_int_eq(heard.memory, told.memory);
+    ck_assert_int_eq(heard.cpu, told.cpu);
+    ck_assert_int_eq(heard.failure, WIRE_FAILURE_DIED);
+    ck_assert_int_eq(wire_decode(&decoder, &cursor, s.data + s.length, &event),
+                     WIRE_EVENT_VALUES_END);
+    ck_assert_int_eq(wire_decode(&decoder, &cursor, s.data + s.length, &event), WIRE_EVENT_END);
+}
+END_TEST
+
+START_TEST(facts_that_are_none_are_skipped)
+{
+    static const struct {
+        const char *name;
+        const char *value;
+    } none[] = {
+        {"FPMPOOL_WORKER", ""},    {"FPMPOOL_WORKER", "-1"}, {"FPMPOOL_QUEUE", "1x"},
+        {"FPMPOOL_MEMORY", "1e9"}, {"FPMPOOL_CPU", " 1"},    {"FPMPOOL_FAILURE", "?"},
+        {"FPMPOOL_OTHER", "5"},    {"FCGI_MAX_CONNS", "5"},  {"FPMPOOL_CPU", "1234567890123456789"},
+        {"FPMPOOL_FAILURE", ""}};
+    uint8_t content[256];
+    wire_facts facts;
+
+    for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+        uint8_t *end = wire_pair_write(content, none[i].name, strlen(none[i].name), none[i].value,
+                                       strlen(none[i].value));
+        wire_facts_init(&facts);
+        wire_facts_read(&facts, content, (size_t)(end - content));
+        ck_assert_int_eq(facts.worker & facts.queue & facts.memory & facts.cpu, -1);
+        ck_assert_int_eq(facts.failure, WIRE_FAILURE_NONE);
+        wire_facts_read(&facts, content, (size_t)(end - content) - 1); /* cut inside the pair */
+    }
+}
+END_TEST
+
 /* ---- the corpus --------------------------------------------------------------------------- */
 
 START_TEST(every_file_of_the_corpus_gives_the_same_events_in_every_cut)
@@ -592,6 +654,7 @@ static Suite *wire_suite(void)
     TCase *server = tcase_create("server");
     TCase *client = tcase_create("client");
     TCase *peek = tcase_create("peek");
+    TCase *facts = tcase_create("facts");
     TCase *corpus = tcase_create("corpus");
 
     tcase_add_test(pairs, pair_lengths_change_their_form_at_128);
@@ -611,6 +674,8 @@ static Suite *wire_suite(void)
     tcase_add_test(peek, peek_needs_sixteen_bytes_of_begin_and_no_more);
     tcase_add_test(peek, get_values_is_answered_with_what_was_asked);
     tcase_add_test(peek, peek_answers_unknown_management_and_refuses_the_rest);
+    tcase_add_test(facts, facts_come_out_as_they_went_in_and_clients_skip_them);
+    tcase_add_test(facts, facts_that_are_none_are_skipped);
     tcase_add_test(corpus, every_file_of_the_corpus_gives_the_same_events_in_every_cut);
     tcase_add_test(corpus, every_error_has_a_text);
     tcase_set_timeout(server, 60);
@@ -619,6 +684,7 @@ static Suite *wire_suite(void)
     suite_add_tcase(suite, server);
     suite_add_tcase(suite, client);
     suite_add_tcase(suite, peek);
+    suite_add_tcase(suite, facts);
     suite_add_tcase(suite, corpus);
     return suite;
 }

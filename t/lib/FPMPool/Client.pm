@@ -198,6 +198,10 @@ sub read_answer {
     my ($self, %option) = @_;
     my %answer = (stdout => '', stderr => '', ended => 0, length => 0);
     while (my $record = $self->read_record($option{timeout})) {
+        if ($record->{type} == 10 && $record->{id} == 0) { # what our daemon tells our module; any client skips it
+            $answer{facts} = { %{ $answer{facts} || {} }, pairs_of($record->{content}) };
+            next;
+        }
         die "answer for request $record->{id}\n" if defined $option{id} && $record->{id} != $option{id};
         $answer{id} = $record->{id};
         if ($record->{type} == $TYPE{STDOUT}) {
