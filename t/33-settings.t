@@ -230,8 +230,9 @@ subtest 'what PHP code sees' => sub {
     is(php($ours, 'echo extension_loaded("cgi-fcgi") ? "yes" : "no";'), 'yes', 'module cgi-fcgi');
     same('$e = get_loaded_extensions(); sort($e); echo implode(" ", $e);', 'the same extensions');
     same('echo php_ini_loaded_file(), " ", php_ini_scanned_files();', 'the same php.ini and conf.d');
-    my $of_mod_php = '["apache_getenv", "apache_note", "apache_response_headers", "apache_setenv"]';    # 59-apache-functions.t
-    same("\$f = array_diff(get_defined_functions()['internal'], $of_mod_php); sort(\$f); echo implode(' ', \$f);", 'the same functions, but for those of mod_php');
+    my $more = '["apache_getenv", "apache_note", "apache_response_headers", "apache_setenv", "fpmpool_send_early_hints"]'; # README.md
+    same("\$f = array_diff(get_defined_functions()['internal'], $more); sort(\$f); echo implode(' ', \$f);", 'the same functions');
+    is(php($ours, "foreach ($more as \$f) echo (int) function_exists(\$f);"), '11111', '... and those of mod_php and of our own');
     same('$a = ini_get_all(null, false); unset($a["disable_functions"], $a["opcache.lockfile_path"]); ksort($a);
         foreach ($a as $k => $v) echo "$k=", $v, "\n";', 'the same ini values');
     same('echo implode(" ", array_keys(fpm_get_status())), " ", implode(" ", array_keys(fpm_get_status()["procs"][0]));', 'fpm_get_status() has the same keys');

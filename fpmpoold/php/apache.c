@@ -144,6 +144,53 @@ PHP_FUNCTION(apache_response_headers)
     }
 }
 
+/* The Link headers set so far, as a header block of their own; NULL: there are none. */
+static zend_string *make_hints(void)
+{
+    static const char start[] = "Status: 103 Early Hints\r\n";
+    zend_llist_position position;
+    const sapi_header_struct *header;
+    smart_str block = {NULL, 0};
+
+    header = zend_llist_get_first_ex(&SG(sapi_headers).headers, &position);
+    for (; header != NULL; header = zend_llist_get_next_ex(&SG(sapi_headers).headers, &position)) {
+        if (header->header_len > 5 && strncasecmp(header->header, "Link:", 5) == 0) {
+            if (block.s == NULL) {
+                smart_str_appendl(&block, start, sizeof(start) - 1);
+            }
+            smart_str_appendl(&block, header->header, header->header_len);
+            smart_str_appendl(&block, "\r\n", 2);
+        }
+    }
+    if (block.s == NULL) {
+        return NULL;
+    }
+    smart_str_appendl(&block, "\r\n", 2);
+    smart_str_0(&block);
+    return block.s;
+}
+
+/* Sends them ahead of the response as 103 Early Hints. Other front ends would take the block for
+ * the response itself. */
+PHP_FUNCTION(fpmpool_send_early_hints)
+{
+    fpd_sapi_request *request = fpd_current_request();
+    zend_string *hints;
+
+    ZEND_PARSE_PARAMETERS_NONE();
+    if (request == NULL || !request->is_own_module || fpd_current_is_finished() ||
+        SG(headers_sent) || SG(request_info).no_headers) {
+        RETURN_FALSE;
+    }
+    hints = make_hints();
+    if (hints == NULL) {
+        RETURN_FALSE;
+    }
+    RETVAL_BOOL(request->io->write_output(request->io_context, ZSTR_VAL(hints), ZSTR_LEN(hints)) &&
+                request->io->flush(request->io_context));
+    zend_string_release(hints);
+}
+
 void fpd_apache_append(smart_str *block, const fpd_sapi_request *request)
 {
     if (request->is_own_module && request->apache != NULL && request->apache->lines.s != NULL) {

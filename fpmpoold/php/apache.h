@@ -17,6 +17,11 @@ PHP_FUNCTION(apache_getenv);
 PHP_FUNCTION(apache_setenv);
 PHP_FUNCTION(apache_response_headers);
 
+/* Not mod_php's: the Link headers set so far go out as 103 Early Hints. Returns false, and sends
+ * nothing, when there are none, when the headers are sent already, and for any front end but ours.
+ */
+PHP_FUNCTION(fpmpool_send_early_hints);
+
 /* Adds the lines for our module, if there are any and it is the one who asks. */
 void fpd_apache_append(smart_str *block, const fpd_sapi_request *request);
 

@@ -219,6 +219,7 @@ static const zend_function_entry functions[] = {
     ZEND_FE(apache_note, arginfo_note)
     ZEND_FE(apache_getenv, arginfo_getenv)
     ZEND_FE(apache_setenv, arginfo_setenv)
+    ZEND_FE(fpmpool_send_early_hints, arginfo_finish)
     ZEND_FE_END
 };
 /* clang-format on */
