@@ -177,6 +177,19 @@ static const char *set_socket_dir(cmd_parms *cmd, void *dir_conf, const char *di
 
 /* ---- sections -------------------------------------------------------------------------------- */
 
+/* The sections around a line, without the virtual host: "<Directory /srv> <Files x>". */
+static const char *describe_section(apr_pool_t *pool, const ap_directive_t *line)
+{
+    const char *text = NULL;
+    for (const ap_directive_t *at = line->parent; at; at = at->parent) {
+        if (strcasecmp(at->directive, "<VirtualHost")) {
+            text = apr_psprintf(pool, "%s %s%s%s", at->directive, at->args, text ? " " : "",
+                                text ? text : "");
+        }
+    }
+    return text;
+}
+
 static const char *set_pool(cmd_parms *cmd, void *dir_conf, const char *name)
 {
     fpmp_dir_conf *conf = dir_conf;
@@ -192,6 +205,8 @@ static const char *set_pool(cmd_parms *cmd, void *dir_conf, const char *name)
     fpmp_server_conf *server = ap_get_module_config(cmd->server->module_config, &fpmpool_module);
     fpmp_use *use = apr_array_push(server->uses);
     use->name = name;
+    use->place = dir_conf;
+    use->section = describe_section(cmd->pool, cmd->directive);
     use->file = cmd->directive->filename;
     use->line = cmd->directive->line_num;
     conf->pool = name;

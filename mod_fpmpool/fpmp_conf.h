@@ -19,6 +19,7 @@ extern module AP_MODULE_DECLARE_DATA fpmpool_module;
 
 struct fpmp_connections; /* fpmp_conn.h */
 struct fpmp_roots;       /* fpmp_root.h */
+struct fpmp_counters;    /* fpmp_counters.h */
 
 typedef enum fpmp_authorization {
     FPMP_AUTHORIZATION_OFF,   /* the Authorization header stays in httpd */
@@ -85,11 +86,14 @@ typedef struct fpmp_global {
     int server_count;                     /* servers of all pools */
     struct fpmp_connections *connections; /* of this child; NULL before child_init */
     struct fpmp_roots *roots;             /* likewise */
+    struct fpmp_counters *counters;       /* of all children; NULL: nothing is counted */
 } fpmp_global;
 
 /* One `FpmPool NAME` line, for the checks at the end. */
 typedef struct fpmp_use {
     const char *name;
+    const void *place;   /* what it configures: the same for two lines of one section */
+    const char *section; /* "<Directory /srv>", NULL: the server or virtual host itself */
     const char *file;
     int line;
 } fpmp_use;

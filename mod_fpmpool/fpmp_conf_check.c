@@ -6,10 +6,12 @@
  */
 #include "fpmp_conf.h"
 
+#include <http_config.h>
 #include <http_core.h>
 #include <http_log.h>
 #include <apr_file_info.h>
 #include <apr_strings.h>
+#include <string.h>
 
 APLOG_USE_MODULE(fpmpool);
 
@@ -18,20 +20,126 @@ static int is_config_test(void)
     return ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST;
 }
 
-/* A socket that is not there is no mistake: the daemon may start later. `httpd -t` mentions it,
- * because it may also be a misspelt name. */
-static void mention_missing(const fpmp_pool *pool, server_rec *main, apr_pool_t *ptemp)
+static int is_there(const char *path, apr_pool_t *memory)
 {
     apr_finfo_t info;
-    if (is_config_test() &&
-        apr_stat(&info, pool->server.address.path, APR_FINFO_TYPE, ptemp) != APR_SUCCESS) {
-        ap_log_error(
-            APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, main,
-            "FPMP0001: %s:%d: FpmPool %s: there is no <FpmPoolDefine %s>, and no socket %s "
-            "yet: start that pool, or correct the name",
-            pool->file, pool->line, pool->name, pool->name, pool->server.address.path);
+    return apr_stat(&info, path, APR_FINFO_TYPE, memory) == APR_SUCCESS;
+}
+
+/* A pool whose name differs in nothing but capital letters, or NULL. */
+static const fpmp_pool *find_namesake(const fpmp_pool *pool, const fpmp_global *global,
+                                      apr_pool_t *memory)
+{
+    for (apr_hash_index_t *at = apr_hash_first(memory, global->pools); at; at = apr_hash_next(at)) {
+        const fpmp_pool *other = apr_hash_this_val(at);
+        if (other != pool && !other->is_implied && !strcasecmp(other->name, pool->name)) {
+            return other;
+        }
+    }
+    return NULL;
+}
+
+/* A socket that is not there is no mistake: the daemon may start later. `httpd -t` mentions it,
+ * because it may also be a misspelt name. */
+static void mention_missing(const fpmp_pool *pool, const fpmp_global *global, server_rec *main,
+                            apr_pool_t *ptemp)
+{
+    if (!is_config_test() || is_there(pool->server.address.path, ptemp)) {
+        return;
+    }
+    const fpmp_pool *namesake = find_namesake(pool, global, ptemp);
+    const char *hint = namesake
+                           ? apr_psprintf(ptemp, " (%s of %s:%d is another: capital letters count)",
+                                          namesake->name, namesake->file, namesake->line)
+                           : "";
+    ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, main,
+                 "FPMP0001: %s:%d: FpmPool %s: there is no <FpmPoolDefine %s>%s, and no socket %s "
+                 "yet: start that pool, or correct the name",
+                 pool->file, pool->line, pool->name, pool->name, hint, pool->server.address.path);
+}
+
+/* Nobody can make a socket in a directory that does not exist. Returns whether that was said. */
+static int mention_directory(const fpmp_pool *pool, server_rec *main, apr_pool_t *ptemp)
+{
+    const char *path = pool->server.address.path;
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    if (!slash || slash == path) {
+        return 0;
+    }
+    const char *directory = apr_pstrmemdup(ptemp, path, (apr_size_t)(slash - path));
+    if (is_there(directory, ptemp)) {
+        return 0;
+    }
+    ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, main,
+                 "FPMP0007: %s:%d: pool %s: there is no directory %s for its socket: create it "
+                 "(fpmpoold's unit makes /run/fpmpool when it starts), or correct the path%s",
+                 pool->file, pool->line, pool->name, directory,
+                 pool->is_implied ? " (FpmPoolSocketDir)" : "");
+    return 1;
+}
+
+/* ---- lines that have no effect --------------------------------------------------------------- */
+
+/* Does any line of these or of the sections in them bring requests to this module? */
+static int has_handler(const ap_directive_t *lines)
+{
+    static const char *const naming[] = {"SetHandler", "AddHandler", "ForceType", "AddType"};
+    for (const ap_directive_t *at = lines; at; at = at->next) {
+        for (size_t i = 0; i < sizeof(naming) / sizeof(naming[0]); i++) {
+            if (!strcasecmp(at->directive, naming[i]) && strstr(at->args, "fpmpool")) {
+                return 1;
+            }
+        }
+        if (!strcasecmp(at->directive, "FpmPoolHandlerAlias") || has_handler(at->first_child)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static const fpmp_use *find_earlier(const apr_array_header_t *uses, int before)
+{
+    const fpmp_use *use = &APR_ARRAY_IDX(uses, before, const fpmp_use);
+    for (int i = before - 1; i >= 0; i--) {
+        const fpmp_use *earlier = &APR_ARRAY_IDX(uses, i, const fpmp_use);
+        if (earlier->place == use->place) {
+            return earlier;
+        }
+    }
+    return NULL;
+}
+
+/* httpd's rule is that the last line counts: no reason not to start. */
+static void mention_useless(server_rec *main)
+{
+    int is_used = 0;
+    for (server_rec *server = main; server; server = server->next) {
+        const fpmp_server_conf *conf = ap_get_module_config(server->module_config, &fpmpool_module);
+        for (int i = 0; i < conf->uses->nelts; i++) {
+            const fpmp_use *use = &APR_ARRAY_IDX(conf->uses, i, const fpmp_use);
+            const fpmp_use *earlier = find_earlier(conf->uses, i);
+            if (earlier) {
+                ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, main,
+                             "FPMP0008: %s:%d: FpmPool %s replaces FpmPool %s of %s:%d, which is "
+                             "of the same section: remove one of both",
+                             use->file, use->line, use->name, earlier->name, earlier->file,
+                             earlier->line);
+            }
+        }
+        const fpmp_use *first =
+            conf->uses->nelts && !is_used ? &APR_ARRAY_IDX(conf->uses, 0, const fpmp_use) : NULL;
+        is_used |= conf->uses->nelts > 0;
+        if (first && !has_handler(ap_conftree)) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, main,
+                         "FPMP0009: %s:%d: FpmPool %s: no line of the configuration sets the "
+                         "handler, so httpd shows the source of scripts: add SetHandler fpmpool in "
+                         "a <FilesMatch> (unless .htaccess files do it)",
+                         first->file, first->line, first->name);
+        }
     }
 }
+
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 static int imply_pool(const fpmp_use *use, fpmp_global *global, server_rec *main, apr_pool_t *pconf,
                       apr_pool_t *ptemp)
@@ -52,7 +160,7 @@ static int imply_pool(const fpmp_use *use, fpmp_global *global, server_rec *main
         return 0;
     }
     apr_hash_set(global->pools, pool->name, APR_HASH_KEY_STRING, pool);
-    mention_missing(pool, main, ptemp);
+    mention_missing(pool, global, main, ptemp);
     return 1;
 }
 
@@ -82,11 +190,18 @@ int fpmp_conf_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
             }
         }
     }
+    int is_said = 0; /* of FpmPoolSocketDir: once for all pools in it */
     global->server_count = 0;
     for (apr_hash_index_t *at = apr_hash_first(ptemp, global->pools); at; at = apr_hash_next(at)) {
         fpmp_pool *pool = apr_hash_this_val(at);
         resolve_pool(pool, main, ptemp);
         pool->server.index = global->server_count++;
+        if (is_config_test() && !(is_said && pool->is_implied)) {
+            is_said |= mention_directory(pool, main, ptemp) && pool->is_implied;
+        }
+    }
+    if (is_config_test()) {
+        mention_useless(main);
     }
     return is_good ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }

@@ -9,6 +9,7 @@
 #include "fpmp_clock.h"
 #include "fpmp_conf.h"
 #include "fpmp_conn.h"
+#include "fpmp_counters.h"
 #include "fpmp_env.h"
 #include "fpmp_failure.h"
 #include "fpmp_notes.h"
@@ -468,7 +469,11 @@ int fpmp_handler_run(request_rec *r)
     task.keeps = task.server->reuses && task.timeouts.keep > 0;
     task.course.start = fpmp_clock_now();
     fpmp_notes_begin(r, task.pool, task.server);
-    return run(&task);
+    fpmp_counters_begin(global->counters, task.server);
+    status = run(&task);
+    fpmp_counters_end(global->counters, task.server, apr_table_get(r->notes, "fpmpool-state"),
+                      (uint64_t)r->bytes_sent, (uint64_t)(fpmp_clock_now() - task.course.start));
+    return status;
 }
 
 void fpmp_handler_child_init(apr_pool_t *child, server_rec *main)

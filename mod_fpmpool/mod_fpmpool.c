@@ -9,9 +9,12 @@
  *   fpmp_conn, fpmp_relay          on which connection, and how
  *   fpmp_response, fpmp_answer     what comes back, and what its head (fpmp_header) means
  *   fpmp_sendfile, fpmp_stderr     what is sent in its place; what goes to the log
+ *   fpmp_notes, fpmp_failure       what a request leaves behind; fpmp_counters, fpmp_status: all
  */
 #include "fpmp_conf.h"
+#include "fpmp_conf_dump.h"
 #include "fpmp_handler.h"
+#include "fpmp_status.h"
 
 #include <httpd.h>
 #include <http_config.h>
@@ -20,8 +23,13 @@ static void register_hooks(apr_pool_t *pool)
 {
     (void)pool;
     ap_hook_check_config(fpmp_conf_check, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_test_config(fpmp_conf_dump, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_config(fpmp_status_prepare, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_init(fpmp_status_child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_status(fpmp_status_child_status, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(fpmp_handler_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(fpmp_handler_run, NULL, NULL, APR_HOOK_MIDDLE);
+    fpmp_status_register();
 }
 
 /* The only symbol that leaves the shared object. */

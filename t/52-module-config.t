@@ -15,7 +15,7 @@ my $count   = 0;
 
 # Exit code and output of a test of that text; its first line is line 11 of the file.
 sub config_test {
-    my ($text) = @_;
+    my ($text, @argument) = @_;
     my $file = write_file('httpd-' . ++$count . '.conf', <<"EOF_CONF" . $text);
 ServerRoot "$dir"
 DefaultRuntimeDir "$dir"
@@ -31,7 +31,7 @@ EOF_CONF
     my $pid = open(my $pipe, '-|') // die "fork: $!";
     if (!$pid) {
         open STDERR, '>&', \*STDOUT or die;
-        exec $httpd, '-t', '-f', $file or die;
+        exec $httpd, '-t', '-f', $file, @argument or die;
     }
     my $output = do { local $/; <$pipe> } // '';
     close $pipe;
@@ -62,7 +62,7 @@ my $define = "<FpmPoolDefine a>\n    FpmPoolServer unix:/run/a.sock\n</FpmPoolDe
 accepted($define . <<'EOF_CONF', 'every directive where it may be');
 <FpmPoolDefine "b.c-d_e">
     FpmPoolServer tcp://127.0.0.1:9000 type=fpm reuse=on
-    FpmPoolTimeout connect=500ms first=30s idle=2min keep=0
+    FpmPoolTimeout connect=500ms first=30s idle=2min total=10min keep=0
 </FpmPoolDefine>
 <FpmPoolDefine six>
     FpmPoolServer tcp://[::1]:9000 type=generic
@@ -70,7 +70,9 @@ accepted($define . <<'EOF_CONF', 'every directive where it may be');
 FpmPoolSocketDir /run/fpmpool/
 FpmPool a
 FpmPoolTimeout first=10s
+FpmPoolTimeout total=0
 FpmPoolRetryAfter 10
+FpmPoolServerTiming On
 FpmPoolCheckScript Off
 FpmPoolPassAuthorization Always
 FpmPoolBody buffer memory=128K
@@ -132,7 +134,7 @@ refused("FpmPoolServer unix:/a\n", 11, qr/only inside of <FpmPoolDefine NAME>/, 
 refused("FpmPool .hidden\n", 11, qr/cannot be a pool's name/, 'FpmPool with an invalid name');
 refused("FpmPoolSocketDir run\n", 11, qr{does not begin with /}, 'a relative socket directory');
 refused("FpmPoolTimeout first=0\n", 11, qr/must be longer than 0/, 'a time limit of 0');
-refused("FpmPoolTimeout total=1s\n", 11, qr/known are connect= first= idle= keep=/, 'an unknown time limit');
+refused("FpmPoolTimeout read=1s\n", 11, qr/known are connect= first= idle= total= keep=/, 'an unknown time limit');
 refused("FpmPoolTimeout first=soon\n", 11, qr/is not a time/, 'a time that is none');
 refused("FpmPoolTimeout\n", 11, qr/needs one of/, 'no time limit at all');
 refused("FpmPoolRetryAfter soon\n", 11, qr/takes seconds/, 'FpmPoolRetryAfter');
@@ -167,4 +169,69 @@ refused("FpmPoolSetEnvIf \"true\" PHP_VALUE \"memory_limit=1\"\n", 11, qr/"PHP_V
 refused("FpmPoolSetEnvIf \"true\" php_admin_value \"memory_limit=1\"\n", 11, qr/"php_admin_value" is reserved/, '... with PHP_ADMIN_VALUE in small letters');
 refused("FpmPoolSetEnvIf \"true\" !FPMPOOL_PEER\n", 11, qr/"FPMPOOL_PEER" is reserved for mod_fpmpool itself: choose one that does not begin with FPMPOOL_/, '... with a name of ours');
 refused("FpmPoolSetEnvIf \"true\" CONTENT_LENGTH 1\n", 11, qr/CONTENT_LENGTH is the length of the body that is sent and cannot be chosen: remove the line/, '... with CONTENT_LENGTH');
+
+# What httpd starts with all the same, and `httpd -t` mentions.
+sub mentioned {
+    my ($text, $line, $pattern, $name) = @_;
+    my ($code, $output, $file) = config_test($text);
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    return subtest $name => sub {
+        is($code, 0, 'not refused');
+        like($output, qr/FPMP\d{4}: \S*\Q$file\E:$line: $pattern/, 'but mentioned, with file and line') or diag $output;
+    };
+}
+my $handler = "<FilesMatch php>\nSetHandler fpmpool\n</FilesMatch>\n";
+mentioned("<FpmPoolDefine a>\n    FpmPoolServer unix:$dir/no/such/a.sock\n</FpmPoolDefine>\n", 11, qr{pool a: there is no directory \Q$dir\E/no/such for its socket: create it}, 'the directory of a socket');
+mentioned("FpmPoolSocketDir $dir/none\nFpmPool a\n", 12, qr{pool a: there is no directory \Q$dir\E/none for its socket: .*\(FpmPoolSocketDir\)}, '... FpmPoolSocketDir');
+mentioned("FpmPoolSocketDir $dir\n<FpmPoolDefine Shop>\n    FpmPoolServer unix:/a\n</FpmPoolDefine>\nFpmPool shop\n", 15,
+    qr/FpmPool shop: there is no <FpmPoolDefine shop> \(Shop of \S+:12 is another: capital letters count\)/, 'a name that differs in a capital letter');
+mentioned("${define}FpmPool a\nFpmPool none\nFpmPool b\n$handler", 16, qr/FpmPool b replaces FpmPool a of \S+:14, which is of the same section: remove one/, 'FpmPool twice in one place');
+mentioned("${define}<Location /x>\nFpmPool a\n</Location>\n", 15, qr/FpmPool a: no line of the configuration sets the handler.*add SetHandler fpmpool/, 'a pool without a handler');
+accepted("${define}FpmPool a\n<VirtualHost 127.0.0.1:1>\nFpmPool a\n<Location /x>\nFpmPool a\n</Location>\n<If \"true\">\n$handler</If>\n</VirtualHost>\n", 'one FpmPool in each section, a handler deep inside');
+accepted("${define}FpmPool a\nFpmPoolHandlerAlias x\n", 'a handler of another name');
+
+subtest 'httpd -t -D DUMP_FPMPOOLS' => sub {
+    my $text = $define . <<'EOF_CONF' . $handler;
+<FpmPoolDefine legacy>
+    FpmPoolServer tcp://127.0.0.1:9000 type=fpm
+    FpmPoolTimeout first=30s total=5min
+</FpmPoolDefine>
+FpmPoolSocketDir DIR
+FpmPool a
+FpmPoolTimeout idle=10s
+<VirtualHost 127.0.0.1:8080>
+    ServerName shop.example.org
+    FpmPool blog
+    FpmPoolTimeout connect=500ms keep=0
+    <Directory "/srv/old">
+        <Files "x.php">
+            FpmPool legacy
+        </Files>
+    </Directory>
+</VirtualHost>
+EOF_CONF
+    $text =~ s/DIR/$dir/;
+    my ($code, $output, $file) = config_test($text, '-D', 'DUMP_FPMPOOLS');
+    is($code, 0, 'no failure');
+    $output =~ s/[^\s(]*\Q$file\E/FILE/g;
+    my ($dump) = $output =~ /^(FpmPool configuration:\n(?:    .*\n)+)/m;
+    is($dump, <<"EOF_DUMP", 'every pool, its server, its limits, and who uses it') or diag $output;
+FpmPool configuration:
+    FpmPoolSocketDir $dir
+    a (FILE:11)
+        unix:/run/a.sock type=fpmpool reuse=on
+        server (FILE:19)
+            connect=1s first=60s idle=10s total=0 keep=30s
+    blog (FILE:23), not defined: its socket in FpmPoolSocketDir
+        unix:$dir/blog.sock type=fpmpool reuse=on
+        virtual host shop.example.org:8080 (FILE:23)
+            connect=500ms first=60s idle=10s total=0 keep=0
+    legacy (FILE:14)
+        tcp://127.0.0.1:9000 type=fpm reuse=off
+        virtual host shop.example.org:8080, <Directory "/srv/old"> <Files "x.php"> (FILE:27)
+            connect=500ms first=30s idle=10s total=300s keep=0
+EOF_DUMP
+    ($code, $output) = config_test("FpmPoolFlush x\n", '-D', 'DUMP_FPMPOOLS');
+    unlike($output, qr/FpmPool configuration/, 'a wrong configuration is not shown');
+};
 done_testing();

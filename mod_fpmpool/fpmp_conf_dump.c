@@ -1,0 +1,112 @@
+/* fpmp_conf_dump.c - `httpd -t -D DUMP_FPMPOOLS`: what the configuration means.
+ *
+ * Runs in the parent for a test of the configuration, after fpmp_conf_check. Prints only.
+ */
+#include "fpmp_conf_dump.h"
+#include "fpmp_conf.h"
+#include "fpmp_select.h"
+
+#include <http_config.h>
+#include <http_core.h>
+#include <apr_strings.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const type_names[] = {"fpmpool", "fpm", "generic"};
+
+static int compare_pools(const void *left, const void *right)
+{
+    return strcmp((*(const fpmp_pool *const *)left)->name,
+                  (*(const fpmp_pool *const *)right)->name);
+}
+
+static apr_array_header_t *sort_pools(const fpmp_global *global, apr_pool_t *memory)
+{
+    apr_array_header_t *pools = apr_array_make(memory, 16, sizeof(const fpmp_pool *));
+    for (apr_hash_index_t *at = apr_hash_first(memory, global->pools); at; at = apr_hash_next(at)) {
+        *(const fpmp_pool **)apr_array_push(pools) = apr_hash_this_val(at);
+    }
+    qsort(pools->elts, (size_t)pools->nelts, sizeof(const fpmp_pool *), compare_pools);
+    return pools;
+}
+
+/* "500ms", "30s": the largest unit that keeps it whole. */
+static const char *describe_time(apr_pool_t *memory, apr_interval_time_t time)
+{
+    return time % APR_USEC_PER_SEC
+               ? apr_psprintf(memory, "%" APR_TIME_T_FMT "ms", time / 1000)
+               : apr_psprintf(memory, "%" APR_TIME_T_FMT "s", time / APR_USEC_PER_SEC);
+}
+
+static const char *describe_timeouts(apr_pool_t *memory, const fpmp_timeouts *timeouts)
+{
+    return apr_psprintf(memory, "connect=%s first=%s idle=%s total=%s keep=%s",
+                        describe_time(memory, timeouts->connect),
+                        describe_time(memory, timeouts->first),
+                        describe_time(memory, timeouts->idle),
+                        timeouts->total ? describe_time(memory, timeouts->total) : "0",
+                        timeouts->keep ? describe_time(memory, timeouts->keep) : "0");
+}
+
+static const char *name_server(const server_rec *server, const server_rec *main, apr_pool_t *memory)
+{
+    if (server == main) {
+        return "server";
+    }
+    const char *name = server->server_hostname ? server->server_hostname : "_default_";
+    unsigned port = server->addrs ? server->addrs->host_port : 0;
+    return port ? apr_psprintf(memory, "virtual host %s:%u", name, port)
+                : apr_psprintf(memory, "virtual host %s", name);
+}
+
+/* Lines that select this pool, and the time limits that hold there as far as virtual hosts go. */
+static int print_uses(apr_file_t *out, const fpmp_pool *pool, server_rec *main, apr_pool_t *memory)
+{
+    const fpmp_timeouts none = {.connect = 0};
+    int count = 0;
+    for (const server_rec *server = main; server; server = server->next) {
+        const fpmp_server_conf *conf = ap_get_module_config(server->module_config, &fpmpool_module);
+        const fpmp_dir_conf *defaults =
+            ap_get_module_config(server->lookup_defaults, &fpmpool_module);
+        for (int i = 0; i < conf->uses->nelts; i++) {
+            const fpmp_use *use = &APR_ARRAY_IDX(conf->uses, i, const fpmp_use);
+            if (strcmp(use->name, pool->name)) {
+                continue;
+            }
+            fpmp_timeouts here = fpmp_select_timeouts(&none, pool, &defaults->server_timeouts);
+            apr_file_printf(out, "        %s%s%s (%s:%d)\n            %s\n",
+                            name_server(server, main, memory), use->section ? ", " : "",
+                            use->section ? use->section : "", use->file, use->line,
+                            describe_timeouts(memory, &here));
+            count++;
+        }
+    }
+    return count;
+}
+
+static void print_pool(apr_file_t *out, const fpmp_pool *pool, server_rec *main, apr_pool_t *memory)
+{
+    const fpmp_server *server = &pool->server;
+    apr_file_printf(out, "    %s (%s:%d)%s\n", pool->name, pool->file, pool->line,
+                    pool->is_implied ? ", not defined: its socket in FpmPoolSocketDir" : "");
+    apr_file_printf(out, "        %s type=%s reuse=%s\n", server->address.label,
+                    type_names[server->type], server->reuses ? "on" : "off");
+    if (!print_uses(out, pool, main, memory)) {
+        apr_file_printf(out, "        used nowhere\n");
+    }
+}
+
+void fpmp_conf_dump(apr_pool_t *pconf, server_rec *main)
+{
+    const fpmp_global *global = fpmp_conf_global(main);
+    apr_file_t *out = NULL;
+    if (!ap_exists_config_define("DUMP_FPMPOOLS") ||
+        apr_file_open_stdout(&out, pconf) != APR_SUCCESS) {
+        return;
+    }
+    apr_file_printf(out, "FpmPool configuration:\n    FpmPoolSocketDir %s\n", global->socket_dir);
+    const apr_array_header_t *pools = sort_pools(global, pconf);
+    for (int i = 0; i < pools->nelts; i++) {
+        print_pool(out, APR_ARRAY_IDX(pools, i, const fpmp_pool *), main, pconf);
+    }
+}

@@ -1,0 +1,175 @@
+/* fpmp_status.c - the figures of all pools on mod_status's pages.
+ *
+ * Runs in the parent (set-up, ends of children) and in a child (the page). Knows how figures look;
+ * counting is fpmp_counters.c's. A pool that nobody has asked yet is not listed: there may be
+ * thousands.
+ */
+#include "fpmp_status.h"
+#include "fpmp_conf.h"
+#include "fpmp_counters.h"
+
+#include <http_core.h>
+#include <http_log.h>
+#include <http_protocol.h>
+#include <mod_status.h>
+#include <apr_optional_hooks.h>
+#include <stdlib.h>
+#include <string.h>
+
+APLOG_USE_MODULE(fpmpool);
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+int fpmp_status_prepare(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *main)
+{
+    fpmp_global *global = fpmp_conf_global(main);
+    int rows = 0;
+    (void)plog;
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
+        return OK; /* httpd reads its configuration twice */
+    }
+    apr_status_t status = ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &rows);
+    if (status == APR_SUCCESS) {
+        status = fpmp_counters_create(&global->counters, main->process->pool, pconf, rows,
+                                      global->server_count);
+    }
+    if (status != APR_SUCCESS) {
+        global->counters = NULL;
+        ap_log_error(APLOG_MARK, APLOG_WARNING, status, main,
+                     "FPMP0080: no shared memory for the figures of server-status: requests are "
+                     "served, but not counted; allow httpd more memory");
+        return OK;
+    }
+    for (apr_hash_index_t *at = apr_hash_first(ptemp, global->pools); at; at = apr_hash_next(at)) {
+        const fpmp_pool *pool = apr_hash_this_val(at);
+        fpmp_counters_name(global->counters, &pool->server, pool->name);
+    }
+    return OK;
+}
+
+void fpmp_status_child_init(apr_pool_t *child, server_rec *main)
+{
+    fpmp_global *global = fpmp_conf_global(main);
+    if (global->counters) {
+        fpmp_counters_enter(global->counters, child);
+    }
+}
+
+void fpmp_status_child_status(server_rec *main, pid_t pid, ap_generation_t generation, int slot,
+                              mpm_child_status status)
+{
+    const fpmp_global *global = fpmp_conf_global(main);
+    (void)generation;
+    (void)slot;
+    if (status == MPM_CHILD_EXITED && global && global->counters) {
+        fpmp_counters_leave(global->counters, (int)pid);
+    }
+}
+
+/* ---- the page -------------------------------------------------------------------------------- */
+
+typedef struct row {
+    const fpmp_pool *pool;
+    const fpmp_server *server;
+    fpmp_count count;
+} row;
+
+static int compare_rows(const void *left, const void *right)
+{
+    return strcmp(((const row *)left)->pool->name, ((const row *)right)->pool->name);
+}
+
+/* Every server that was ever asked, in the order of the pools' names. */
+static apr_array_header_t *collect(const fpmp_global *global, apr_pool_t *memory)
+{
+    apr_array_header_t *rows = apr_array_make(memory, 16, sizeof(row));
+    for (apr_hash_index_t *at = apr_hash_first(memory, global->pools); at; at = apr_hash_next(at)) {
+        const fpmp_pool *pool = apr_hash_this_val(at);
+        row one = {.pool = pool, .server = &pool->server};
+        fpmp_counters_read(global->counters, one.server, &one.count);
+        if (one.count.requests || one.count.in_flight) {
+            *(row *)apr_array_push(rows) = one;
+        }
+    }
+    qsort(rows->elts, (size_t)rows->nelts, sizeof(row), compare_rows);
+    return rows;
+}
+
+/* "State" of the fields of ?auto, with a capital letter as mod_status has them. */
+static void print_fields(request_rec *r, const row *one)
+{
+    const char *name = one->pool->name;
+    const fpmp_count *count = &one->count;
+    ap_rprintf(r, "FpmPool_%s_Server: %s\n", name, one->server->address.label);
+    ap_rprintf(r, "FpmPool_%s_InFlight: %" APR_UINT64_T_FMT "\n", name, count->in_flight);
+    ap_rprintf(r, "FpmPool_%s_Requests: %" APR_UINT64_T_FMT "\n", name, count->requests);
+    for (int i = 0; fpmp_counters_state_name(i); i++) {
+        const char *state = fpmp_counters_state_name(i);
+        ap_rprintf(r, "FpmPool_%s_%c%s: %" APR_UINT64_T_FMT "\n", name, state[0] - 'a' + 'A',
+                   state + 1, count->states[i]);
+    }
+    ap_rprintf(r, "FpmPool_%s_Bytes: %" APR_UINT64_T_FMT "\n", name, count->bytes);
+    ap_rprintf(r, "FpmPool_%s_Microseconds: %" APR_UINT64_T_FMT "\n", name, count->microseconds);
+}
+
+/* "timeout 3, lost 1": what was not `ok`, state by state. */
+static void print_failures(request_rec *r, const fpmp_count *count)
+{
+    const char *before = "";
+    for (int i = 1; fpmp_counters_state_name(i); i++) {
+        if (count->states[i]) {
+            ap_rprintf(r, "%s%s %" APR_UINT64_T_FMT, before, fpmp_counters_state_name(i),
+                       count->states[i]);
+            before = ", ";
+        }
+    }
+}
+
+static void print_row(request_rec *r, const row *one, int has_tables)
+{
+    const fpmp_count *count = &one->count;
+    const char *cell = has_tables ? "</td><td>" : " | ";
+    ap_rprintf(
+        r, "%s%s%s%s%s%" APR_UINT64_T_FMT "%s%" APR_UINT64_T_FMT "%s%" APR_UINT64_T_FMT "%s%.1f%s",
+        has_tables ? "<tr><td>" : "", ap_escape_html(r->pool, one->pool->name), cell,
+        ap_escape_html(r->pool, one->server->address.label), cell, count->in_flight, cell,
+        count->requests, cell, count->bytes / 1024, cell,
+        count->requests ? (double)count->microseconds / 1000.0 / (double)count->requests : 0, cell);
+    print_failures(r, count);
+    ap_rputs(has_tables ? "</td></tr>\n" : "\n", r);
+}
+
+static void print_html(request_rec *r, const apr_array_header_t *rows, int has_tables)
+{
+    ap_rputs("<hr />\n<h2>FpmPool</h2>\n", r);
+    ap_rputs(has_tables ? "<table border=\"0\"><tr><th>Pool</th><th>Server</th><th>In flight</th>"
+                          "<th>Requests</th><th>KiB</th><th>ms each</th><th>Not ok</th></tr>\n"
+                        : "<pre>pool | server | in flight | requests | KiB | ms each | not ok\n",
+             r);
+    for (int i = 0; i < rows->nelts; i++) {
+        print_row(r, &APR_ARRAY_IDX(rows, i, row), has_tables);
+    }
+    ap_rputs(has_tables ? "</table>\n" : "</pre>\n", r);
+}
+
+static int show(request_rec *r, int flags)
+{
+    const fpmp_global *global = fpmp_conf_global(r->server);
+    if (!global->counters) {
+        return DECLINED;
+    }
+    const apr_array_header_t *rows = collect(global, r->pool);
+    if (flags & AP_STATUS_SHORT) {
+        for (int i = 0; i < rows->nelts; i++) {
+            print_fields(r, &APR_ARRAY_IDX(rows, i, row));
+        }
+    } else {
+        print_html(r, rows, !(flags & AP_STATUS_NOTABLE));
+    }
+    return OK;
+}
+
+void fpmp_status_register(void)
+{
+    APR_OPTIONAL_HOOK(ap, status_hook, show, NULL, NULL, APR_HOOK_MIDDLE);
+}
