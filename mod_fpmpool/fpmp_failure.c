@@ -131,11 +131,13 @@ void fpmp_failure_log_connect(request_rec *r, const fpmp_pool *pool, const fpmp_
         ap_log_rerror(
             APLOG_MARK, level, 0, r,
             "FPMP0072: pool %s: the listen queue of %s is full: raise pm.max_children (or "
-            "listen.backlog), or find what makes its requests slow%s",
-            pool->name, server->address.label, describe_suppressed(r->pool, suppressed));
+            "listen.backlog), or find what makes its requests slow (script %s)%s",
+            pool->name, server->address.label, r->filename,
+            describe_suppressed(r->pool, suppressed));
     } else {
-        ap_log_rerror(APLOG_MARK, level, error, r, "FPMP0073: pool %s: cannot connect to %s: %s%s",
-                      pool->name, server->address.label, advise(error, server),
+        ap_log_rerror(APLOG_MARK, level, error, r,
+                      "FPMP0073: pool %s: cannot connect to %s: %s (script %s)%s", pool->name,
+                      server->address.label, advise(error, server), r->filename,
                       describe_suppressed(r->pool, suppressed));
     }
 }
