@@ -214,8 +214,8 @@ subtest 'what happens between the test and the exec' => sub {
     chmod 0755, $program;
     rewrite($daemon, sub { s/^include = \S+\n//mg });
     reload($daemon);
-    $offset = held_reload($daemon, sub { copy_program(other_version(), $program) });
-    rewrite($daemon, sub { s/^include = \S+\n//mg });
+    # (the second look at the configuration begins at once, and shall not wait for the fifo too)
+    $offset = held_reload($daemon, sub { copy_program(other_version(), $program); rewrite($daemon, sub { s/^include = \S+\n//mg }) });
     $daemon->wait_log(qr/NOTICE: reload: \Q$program\E was replaced meanwhile, it is asked again$/m, 10, $offset);
     $daemon->wait_log(qr/ready to handle connections/, 20, $offset);
     is(running_inode($daemon->pid), (stat $program)[1], 'the program was replaced: the newest runs');

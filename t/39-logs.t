@@ -6,6 +6,7 @@ use warnings;
 use Fcntl qw(F_GETFL F_SETFL O_NONBLOCK O_RDWR);
 use File::Basename qw(dirname);
 use lib dirname(__FILE__) . '/lib';
+use FPMPool::Board;
 use FPMPool::Client;
 use FPMPool::Test;
 
@@ -137,9 +138,11 @@ mount -t tmpfs -o size=64k,mode=755 none $disk || exit 1
 shift 2
 exec "\$real" -F "\$@"
 SH
-        conf => { global => { error_log => "$disk/error.log" }, www => { 'pm.max_children' => 1, catch_workers_output => 'yes', 'access.log' => "$disk/access.log", 'php_admin_value[error_log]' => "$disk/php.log" } });
+        conf => { global => { error_log => "$disk/error.log" }, www => { 'pm.max_children' => 1, catch_workers_output => 'yes', 'access.log' => "$disk/access.log", 'php_admin_value[error_log]' => "$disk/php.log", FPMPool::Board::needed_keys() } });
     serves_at_last($daemon, 'it starts');
     my $inside = '/proc/' . $daemon->pid . "/root$disk";
+    # A line is written after the answer; the block that the first one takes has room for many more.
+    wait_for { -s "$inside/access.log" } 10, 'the first line of access.log';
     open my $filler, '>', "$inside/filler" or die "$inside: $!";
     1 while syswrite $filler, 'x' x 4096;
     1 while syswrite $filler, 'x' x 16;
@@ -151,8 +154,7 @@ SH
     my $size = -s "$inside/access.log";
     unlink "$inside/filler";
     answers($daemon, 'hello.php', 'hello', 'with room again') for 1 .. 3;
-    # a client has its answer a moment before the line is written
-    eval { wait_for { my @now = split /\n/, read_file("$inside/access.log"); @now > 3 } 10, 'the lines' };
+    FPMPool::Board::wait_idle($daemon, 'www');
     my @line = split /\n/, read_file("$inside/access.log");
     my @odd = grep { !/\A- -  \S+ \S+ "GET \/(?:hello|error|noise)\.php" 200\z/ } @line;
     cmp_ok(scalar @odd, '<=', 1, 'access.log has whole lines, but for the one that was cut when its worker was killed') or diag(join "\n", @odd);
@@ -167,10 +169,12 @@ SH
 subtest 'access.log' => sub {
     my $fifo   = make_fifo('access');
     my $daemon = start_daemon(conf => {
-        fifo => { 'pm.max_children' => 1, 'access.log' => $fifo },
+        fifo => { 'pm.max_children' => 1, 'access.log' => $fifo, FPMPool::Board::needed_keys() },
         full => { 'pm.max_children' => 1, 'access.log' => test_dir() . '/access-full' },
     });
+    my $is_written = sub { FPMPool::Board::wait_idle($daemon, 'fifo') };    # the line comes after the answer
     is(eval { php_request($daemon, "$root/hello.php", pool => 'fifo', timeout => 10)->{body} } // $@, 'hello', 'a fifo without a reader: the pool serves');
+    $is_written->();
     my $end = open_fifo($fifo);
     like(read_fifo($end), qr/"GET \/hello.php" 200$/m, '... and keeps the line for it');
     fill_fifo($end);
@@ -178,6 +182,7 @@ subtest 'access.log' => sub {
     my $lost = qr/WARNING: \[pool fifo\] access\.log '\Q$fifo\E' cannot be written and loses lines; its reader does not read, restart that: Resource temporarily unavailable \(11\)$/m;
     $daemon->wait_log($lost);
     allow_log($lost);
+    $is_written->();
     is(scalar(() = $daemon->log_text =~ /cannot be written/g), 1, '... and says so once');
     read_fifo($end);
     php_request($daemon, "$root/hello.php", pool => 'fifo');

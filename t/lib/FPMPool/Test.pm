@@ -59,12 +59,14 @@ alarm($ENV{FPMPOOL_TEST_TIMEOUT} || 300);
 
 sub repository { return $root }
 
-# Changes a daemon's configuration file: $change gets its text as $_.
+# Changes a daemon's configuration file: $change gets its text as $_. Who reads it meanwhile gets the old or the new one.
 sub rewrite {
     my ($daemon, $change) = @_;
-    my $text = read_file($daemon->conf_file);
+    my $file = $daemon->conf_file;
+    my $text = read_file($file);
     $change->() for $text;
-    write_file($daemon->conf_file, $text);
+    write_file("$file.new", $text, (stat $file)[2] & 07777);
+    rename "$file.new", $file or Carp::croak("$file: $!");
     return;
 }
 
