@@ -29,11 +29,12 @@ typedef struct shelf {
 } shelf;
 
 struct fpmp_connections {
-    apr_pool_t *pool;
+    apr_pool_t *pool;         /* lives as long as the process: see fpmp_conn_create */
     apr_thread_mutex_t *lock; /* NULL: only one thread */
     fpmp_conn *spare;         /* structs for reuse, linked by `older` */
     int shelf_count;
-    int swept; /* shelf that was looked at last for old connections */
+    int swept;   /* shelf that was looked at last for old connections */
+    int is_over; /* the child ends: nothing is kept any more */
     shelf shelves[];
 };
 
@@ -49,38 +50,6 @@ static void unlock_table(fpmp_connections *table)
     if (table->lock) {
         apr_thread_mutex_unlock(table->lock);
     }
-}
-
-static apr_status_t close_kept(void *data)
-{
-    fpmp_connections *table = data;
-    for (int i = 0; i < table->shelf_count; i++) {
-        for (fpmp_conn *at = table->shelves[i].newest; at; at = at->older) {
-            close(at->fd);
-        }
-        table->shelves[i].newest = table->shelves[i].oldest = NULL;
-    }
-    return APR_SUCCESS;
-}
-
-apr_status_t fpmp_conn_create(fpmp_connections **result, apr_pool_t *child, int server_count,
-                              int is_threaded)
-{
-    fpmp_connections *table =
-        apr_pcalloc(child, sizeof(*table) + (size_t)server_count * sizeof(shelf));
-    apr_status_t status = apr_pool_create(&table->pool, child);
-    if (status == APR_SUCCESS && is_threaded) {
-        status = apr_thread_mutex_create(&table->lock, APR_THREAD_MUTEX_DEFAULT, child);
-    }
-    if (status != APR_SUCCESS) {
-        return status;
-    }
-    table->shelf_count = server_count;
-    /* With the pool that the structs lie in: `child` destroys that before it runs its own cleanups.
-     */
-    apr_pool_cleanup_register(table->pool, table, close_kept, apr_pool_cleanup_null);
-    *result = table;
-    return APR_SUCCESS;
 }
 
 /* ---- the shelves (call with the lock held) --------------------------------------------------- */
@@ -131,12 +100,61 @@ static void drop_old(fpmp_connections *table, shelf *from, apr_time_t before)
     }
 }
 
+static void empty_shelf(fpmp_connections *table, shelf *from)
+{
+    while (from->newest) {
+        fpmp_conn *kept = from->newest;
+        unlink_conn(from, kept);
+        drop(table, kept);
+    }
+}
+
 /* Each kept connection also moves a slow sweep over the other servers' shelves, so that a server
  * without traffic does not hold descriptors for ever. */
 static void sweep_another(fpmp_connections *table, apr_time_t before)
 {
     table->swept = (table->swept + 1) % table->shelf_count;
     drop_old(table, &table->shelves[table->swept], before);
+}
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+static apr_status_t close_kept(void *data)
+{
+    fpmp_connections *table = data;
+    lock_table(table);
+    table->is_over = 1;
+    for (int i = 0; i < table->shelf_count; i++) {
+        empty_shelf(table, &table->shelves[i]);
+    }
+    unlock_table(table);
+    return APR_SUCCESS;
+}
+
+/* Not in memory of `child`: mod_http2 waits only some seconds for the end of its workers' requests,
+ * and then one may come back with its connection to a child whose pool is gone. */
+apr_status_t fpmp_conn_create(fpmp_connections **result, apr_pool_t *child, int server_count,
+                              int is_threaded)
+{
+    apr_pool_t *pool = NULL;
+    apr_status_t status = apr_pool_create_unmanaged_ex(&pool, NULL, NULL);
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    fpmp_connections *table =
+        apr_pcalloc(pool, sizeof(*table) + (size_t)server_count * sizeof(shelf));
+    table->pool = pool;
+    table->shelf_count = server_count;
+    if (is_threaded) {
+        status = apr_thread_mutex_create(&table->lock, APR_THREAD_MUTEX_DEFAULT, pool);
+    }
+    if (status != APR_SUCCESS) {
+        apr_pool_destroy(pool);
+        return status;
+    }
+    apr_pool_pre_cleanup_register(child, table, close_kept);
+    *result = table;
+    return APR_SUCCESS;
 }
 
 /* ---- take, keep, discard --------------------------------------------------------------------- */
@@ -164,6 +182,11 @@ void fpmp_conn_keep(fpmp_connections *table, fpmp_conn *connection, apr_interval
         return;
     }
     lock_table(table);
+    if (table->is_over) {
+        drop(table, connection);
+        unlock_table(table);
+        return;
+    }
     connection->kept_since = now;
     push_newest(to, connection);
     if (to->count > FPMP_KEPT_MAX) {

@@ -25,7 +25,8 @@ typedef struct fpmp_conn {
     struct fpmp_conn *older;
 } fpmp_conn;
 
-/* A table for servers with index 0..server_count-1, owned by `child`, which closes what is kept. */
+/* A table for servers with index 0..server_count-1. When the pool `child` ends, what is kept is
+ * closed and nothing is kept any more; the table itself stays valid until the process ends. */
 apr_status_t fpmp_conn_create(fpmp_connections **table, apr_pool_t *child, int server_count,
                               int is_threaded);
 

@@ -486,7 +486,7 @@ void fpmp_handler_child_init(apr_pool_t *child, server_rec *main)
                                     is_threaded != AP_MPMQ_NOT_SUPPORTED)
                  : status;
     if (status == APR_SUCCESS) {
-        status = fpmp_root_create(&global->roots, child, is_threaded != AP_MPMQ_NOT_SUPPORTED);
+        status = fpmp_root_create(&global->roots, is_threaded != AP_MPMQ_NOT_SUPPORTED);
     }
     if (status != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, status, main,

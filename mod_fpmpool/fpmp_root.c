@@ -33,18 +33,26 @@ struct fpmp_roots {
     int added; /* texts that lie in the pool */
 };
 
-apr_status_t fpmp_root_create(fpmp_roots **result, apr_pool_t *child, int is_threaded)
+/* Not in memory of the child's pool: an HTTP/2 worker may still run a request when that is gone. */
+apr_status_t fpmp_root_create(fpmp_roots **result, int is_threaded)
 {
-    fpmp_roots *roots = apr_pcalloc(child, sizeof(*roots));
-    apr_status_t status = apr_pool_create(&roots->pool, child);
+    apr_pool_t *pool = NULL;
+    apr_status_t status = apr_pool_create_unmanaged_ex(&pool, NULL, NULL);
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    fpmp_roots *roots = apr_pcalloc(pool, sizeof(*roots));
+    status = apr_pool_create(&roots->pool, pool);
     if (status == APR_SUCCESS && is_threaded) {
-        status = apr_thread_mutex_create(&roots->lock, APR_THREAD_MUTEX_DEFAULT, child);
+        status = apr_thread_mutex_create(&roots->lock, APR_THREAD_MUTEX_DEFAULT, pool);
     }
-    if (status == APR_SUCCESS) {
-        roots->entries = apr_hash_make(roots->pool);
-        *result = roots;
+    if (status != APR_SUCCESS) {
+        apr_pool_destroy(pool);
+        return status;
     }
-    return status;
+    roots->entries = apr_hash_make(roots->pool);
+    *result = roots;
+    return APR_SUCCESS;
 }
 
 static void lock_table(fpmp_roots *roots)

@@ -10,8 +10,8 @@
 
 typedef struct fpmp_roots fpmp_roots;
 
-/* A table that is owned by `child`. */
-apr_status_t fpmp_root_create(fpmp_roots **roots, apr_pool_t *child, int is_threaded);
+/* A table for this process, valid until it ends. */
+apr_status_t fpmp_root_create(fpmp_roots **roots, int is_threaded);
 
 /* The directory's path without symbolic links, in memory of `pool`; NULL: it has none, or there is
  * no such directory. Costs one stat() unless the directory is another one than last time. */

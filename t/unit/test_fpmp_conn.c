@@ -119,8 +119,8 @@ static apr_status_t see_if_open(void *data)
 /* A child's cleanups run when its subpools, where the structs lie, are gone. */
 START_TEST(test_kept_ones_are_closed_before_their_memory_goes)
 {
+    static fpmp_connections *own;
     apr_pool_t *child = NULL;
-    fpmp_connections *own = NULL;
     fpmp_conn *connection = NULL;
     ck_assert_int_eq(apr_pool_create(&child, memory), APR_SUCCESS);
     ck_assert_int_eq(fpmp_conn_create(&own, child, 2, 0), APR_SUCCESS);
@@ -131,6 +131,32 @@ START_TEST(test_kept_ones_are_closed_before_their_memory_goes)
     apr_pool_cleanup_register(child, &fd_then_open, see_if_open, apr_pool_cleanup_null);
     apr_pool_destroy(child);
     ck_assert_int_eq(fd_then_open, 0);
+}
+END_TEST
+
+/* A request that ends after its child's pool, as an HTTP/2 worker's may. */
+START_TEST(test_late_ones_are_closed)
+{
+    static fpmp_connections *own;
+    apr_pool_t *child = NULL;
+    fpmp_conn *late[2] = {NULL, NULL};
+    int fd[2];
+    unsigned suppressed = 0;
+    ck_assert_int_eq(apr_pool_create(&child, memory), APR_SUCCESS);
+    ck_assert_int_eq(fpmp_conn_create(&own, child, 2, 1), APR_SUCCESS);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(fpmp_conn_open(own, &server, apr_time_from_sec(1), memory, &late[i]),
+                         APR_SUCCESS);
+        fd[i] = late[i]->fd;
+    }
+    apr_pool_destroy(child);
+    memset(apr_palloc(memory, 8000), 0x5a, 8000); /* what was the child's is somebody else's */
+    ck_assert(is_open(fd[0]) && is_open(fd[1]));
+    fpmp_conn_keep(own, late[0], KEEP, 100);
+    fpmp_conn_discard(own, late[1]);
+    ck_assert(!is_open(fd[0]) && !is_open(fd[1]));
+    ck_assert_ptr_null(fpmp_conn_take(own, &server, KEEP, 200));
+    ck_assert_int_eq(fpmp_conn_note_failure(own, &server, 300, &suppressed), 1);
 }
 END_TEST
 
@@ -229,6 +255,7 @@ static Suite *conn_suite(void)
     tcase_add_test(cases, test_old_ones_are_closed);
     tcase_add_test(cases, test_count_is_bounded);
     tcase_add_test(cases, test_kept_ones_are_closed_before_their_memory_goes);
+    tcase_add_test(cases, test_late_ones_are_closed);
     tcase_add_test(cases, test_descriptor_is_closed_on_exec);
     tcase_add_test(cases, test_knows_a_closed_connection);
     tcase_add_test(cases, test_full_queue_ends_in_time);

@@ -35,7 +35,7 @@ static void set_up(void)
     ck_assert_int_eq(mkdir(in_folder("two"), 0755), 0);
     ck_assert_int_eq(mkdir(in_folder("two/public"), 0755), 0);
     link_to("one", "current");
-    ck_assert_int_eq(fpmp_root_create(&roots, memory, 1), APR_SUCCESS);
+    ck_assert_int_eq(fpmp_root_create(&roots, 1), APR_SUCCESS);
 }
 
 static void tear_down(void)
