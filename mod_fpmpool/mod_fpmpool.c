@@ -4,8 +4,7 @@
  *   fpmp_pool, fpmp_address        what a pool is; addresses as text
  *   fpmp_handler                   a request from its first check to its last log line
  *   fpmp_select                    which pool, which server, which limits
- *   fpmp_env, fpmp_root, fpmp_body what is sent; fpmp_spool: what is too large for memory
- *   fpmp_setenvif                  variables of scripts by rule
+ *   fpmp_env, fpmp_root, fpmp_body what is sent; fpmp_setenvif: by rule; fpmp_spool: large things
  *   fpmp_conn, fpmp_relay          on which connection, and how
  *   fpmp_response, fpmp_answer     what comes back, and what its head (fpmp_header) means
  *   fpmp_sendfile, fpmp_stderr     what is sent in its place; what goes to the log

@@ -19,6 +19,7 @@
 #include "apr_strings.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "worker/announce.h"
 #include "worker/facts.h"
 #include "worker/status_format.h"
 #include "worker/timeout.h"
@@ -48,61 +49,26 @@ static void set_stage(void *context, fpd_slot_stage stage)
     atomic_store_explicit(&exchange->slot->stage, stage, memory_order_relaxed);
 }
 
-static void put_text(char *to, size_t size, const char *text)
-{
-    size_t length = text != NULL ? strnlen(text, size - 1) : 0;
-
-    if (length > 0) {
-        memcpy(to, text, length);
-    }
-    to[length] = '\0';
-}
-
-static void begin_texts(fpd_slot *slot)
-{
-    atomic_fetch_add(&slot->text_sequence, 1);
-}
-
-static void end_texts(fpd_slot *slot)
-{
-    atomic_fetch_add(&slot->text_sequence, 1);
-}
-
 static void begin_slot(fpd_exchange *exchange)
 {
-    fpd_slot *slot = exchange->slot;
     struct timespec wall = {0, 0};
 
     clock_gettime(CLOCK_REALTIME, &wall);
     exchange->started_wall = (int64_t)wall.tv_sec * 1000000 + wall.tv_nsec / 1000;
     exchange->started = fpd_monotonic_now();
-    atomic_store_explicit(&slot->request_id, 0, memory_order_relaxed);
-    atomic_store_explicit(&slot->keep, 0, memory_order_relaxed);
-    atomic_store_explicit(&slot->peer, 0, memory_order_relaxed);
-    atomic_store_explicit(&slot->stage, FPD_STAGE_READING_HEADERS, memory_order_relaxed);
-    fpd_sapi_watch(exchange->started, exchange->request.fd);
-    atomic_store_explicit(&slot->request_started, exchange->started, memory_order_relaxed);
+    fpd_sapi_watch(exchange->started, exchange->request.fd); /* before anybody sees it */
+    fpd_announce_begin(exchange->slot, exchange->started);
 }
 
 /* Only the cheap part of PHP's own time: what the request is, for whoever looks. */
 static void describe(fpd_exchange *exchange)
 {
-    const fpd_sapi_request *sapi = &exchange->sapi;
     fpd_slot *slot = exchange->slot;
 
     atomic_store_explicit(&slot->request_id, exchange->request.id, memory_order_relaxed);
     atomic_store_explicit(&slot->keep, exchange->request.keep, memory_order_relaxed);
     atomic_store_explicit(&slot->peer, exchange->request.is_peer, memory_order_relaxed);
-    atomic_store_explicit(&slot->content_length, sapi->content_length, memory_order_relaxed);
-    atomic_store_explicit(&slot->stage, FPD_STAGE_INFO, memory_order_relaxed);
-    atomic_fetch_add_explicit(&slot->requests, 1, memory_order_relaxed);
-    begin_texts(slot);
-    put_text(slot->method, sizeof(slot->method), sapi->method);
-    put_text(slot->uri, sizeof(slot->uri), sapi->request_uri);
-    put_text(slot->query, sizeof(slot->query), sapi->query);
-    put_text(slot->script, sizeof(slot->script), sapi->script);
-    slot->user[0] = '\0';
-    end_texts(slot);
+    fpd_announce_request(slot, &exchange->sapi);
 }
 
 /* ---- callbacks --------------------------------------------------------------------------- */
@@ -202,21 +168,12 @@ int fpd_exchange_finish(void *context)
     return is_sent;
 }
 
-static void put_user(fpd_exchange *exchange)
-{
-    if (exchange->sapi.user[0] != '\0') {
-        begin_texts(exchange->slot);
-        put_text(exchange->slot->user, sizeof(exchange->slot->user), exchange->sapi.user);
-        end_texts(exchange->slot);
-    }
-}
-
 static void set_stage_and_user(void *context, fpd_slot_stage stage)
 {
     fpd_exchange *exchange = context;
 
     if (stage == FPD_STAGE_RUNNING) {
-        put_user(exchange);
+        fpd_announce_user(exchange->slot, &exchange->sapi);
     }
     set_stage(exchange, stage);
 }
@@ -282,7 +239,7 @@ static int is_head(const fpd_exchange *exchange)
 static void show_user(fpd_exchange *exchange)
 {
     fpd_sapi_read_user(&exchange->sapi);
-    put_user(exchange);
+    fpd_announce_user(exchange->slot, &exchange->sapi);
 }
 
 static void answer_ping(fpd_exchange *exchange)
@@ -443,20 +400,6 @@ static void write_access_line(fpd_exchange *exchange, const char *remote, int64_
     fpd_access_file_write(&exchange->log_file, fd, exchange->setup->plan->access_log, line, length);
 }
 
-/* The slot keeps what the last request was and cost. */
-static void close_slot(fpd_exchange *exchange, int64_t duration, int64_t cpu)
-{
-    fpd_slot *slot = exchange->slot;
-    int64_t centi = duration > 0 && cpu > 0 ? cpu * 10000 / duration : 0;
-
-    atomic_store_explicit(&slot->last_duration, duration, memory_order_relaxed);
-    atomic_store_explicit(&slot->last_cpu_centi,
-                          (uint32_t)(centi > UINT32_MAX ? UINT32_MAX : centi),
-                          memory_order_relaxed);
-    atomic_store_explicit(&slot->last_memory, exchange->sapi.memory_peak, memory_order_relaxed);
-    atomic_store_explicit(&slot->stage, FPD_STAGE_IDLE, memory_order_relaxed);
-}
-
 static void run_php(fpd_exchange *exchange)
 {
     fpd_sapi_request *sapi = &exchange->sapi;
@@ -511,7 +454,7 @@ static fpd_return_kind serve(fpd_exchange *exchange)
     if (exchange->log != NULL) {
         write_access_line(exchange, remote, duration);
     }
-    close_slot(exchange, duration, fpd_sapi_cpu_used() - cpu_before);
+    fpd_announce_end(exchange->slot, &exchange->sapi, duration, fpd_sapi_cpu_used() - cpu_before);
     return exchange->is_released ? FPD_RETURN_KEEP : settle(exchange);
 }
 
