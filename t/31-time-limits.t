@@ -191,10 +191,10 @@ subtest 'through httpd' => sub {
     for my $kind (qw(fpmpool proxy_fcgi)) {
         my $httpd = start_httpd(mpm => 'event', docroot => $root, modules => $kind eq 'fpmpool' ? [] : [qw(proxy proxy_fcgi)], conf => php_routes($kind, $daemon, 'www'));
         my $note  = "$data/note-" . ++$serial;
-        allow_log(qr/ran into request_terminate_timeout|Execution timed out/);
+        allow_log(qr/ran into request_terminate_timeout|Execution timed out/, qr/FPMP0078: /);
         my $answer = http($httpd->url("/printed.php?note=$note"));
         is($answer->{status}, 504, "$kind: 504");
-        like($answer->{body}, qr/took too long/, '... with the page');
+        like($answer->{body}, $kind eq 'fpmpool' ? qr{<title>504 Gateway Timeout</title>} : qr/took too long/, '... with ' . ($kind eq 'fpmpool' ? "httpd's own page, or its ErrorDocument" : 'the page'));
         is($answer->{header}{'set-cookie'}, undef, '... and no header of the script');
         FPMPool::Board::wait_idle($daemon, 'www');
         like(read_file($note), $ended, 'shutdown functions run');

@@ -32,7 +32,7 @@ my @patient = map { start_fake("$run/patient-$_.sock") } qw(ours peer);
 my $once    = start_fake("$run/once.sock");
 my $daemon  = start_daemon(conf => { www => {}, one => { 'pm.max_children' => 1 } });
 my $fpm     = start_php_fpm(conf => { www => {}, twin => {}, one => { 'pm.max_children' => 1 } });
-allow_log(qr/FPMP00(?:64|72): /, qr/exited on signal 9/);
+allow_log(qr/FPMP00(?:64|72|77): /, qr/exited on signal 9/);
 
 my ($ours, $peer) = start_pair($root,
     peer_modules => [qw(slotmem_shm lbmethod_byrequests proxy_balancer)],

@@ -16,7 +16,7 @@ mkdir $run;
 my $peer = start_service(kind => 'peer', name => 'peer', argv => [ dirname(__FILE__) . '/bin/scripted-peer', "$run/ours.sock" ]);
 $peer->wait_log(qr/listening/);
 allow_log(qr/AH00161: server reached MaxRequestWorkers/);    # one child, and clients that come while the last one leaves
-allow_log(qr/FPMP00(?:11|20|30|31|32|40|58|6\d|73): /, qr/client denied|No such file/);
+allow_log(qr/FPMP00(?:11|20|30|31|32|40|58|6\d|73|77): /, qr/client denied|No such file/);
 
 my $httpd  = $ENV{FPMPOOL_HTTPD} || '/usr/sbin/apache2';
 my $report = test_dir() . '/valgrind';
@@ -36,6 +36,7 @@ sub conf {
     return <<"EOF_CONF";
 FpmPoolSocketDir $run
 FpmPool ours
+FpmPoolServerTiming On
 FpmPoolTimeout first=20s idle=20s
 <FilesMatch "\\.php\$">
     SetHandler fpmpool
@@ -92,7 +93,7 @@ sub run_requests {
         [ '/x.php?do=overloaded', 503 ], [ '/x.php?do=reason', 503 ], [ '/x.php?do=cant_mpx', 500 ], [ '/x.php?do=role', 500 ], [ '/x.php?do=away', 302 ],
         [ '/gone/x.php', 503 ], [ '/none.php', 404 ], [ '/tiny/x.php?do=long_line', 502 ], [ '/page.shtml', 200 ], [ '/x.php/path/info?do=hello', 200 ],
         (map { [ "/$_/x.php?do=pieces", 200 ] } qw(flush off kept)), (map { [ "/kept/x.php?do=$_", 200 ] } qw(steps long_body)), [ '/kept/x.php?do=short', 502 ],
-        (map { [ "/x.php?do=$_", 200 ] } qw(hints many_hints)), [ '/x.php?do=hints_only', 502 ], [ '/override/x.php?do=status&text=404+Gone', 404 ],
+        (map { [ "/x.php?do=$_", 200 ] } qw(hints many_hints)), [ '/x.php?do=hints_only', 502 ], (map { [ "/x.php?do=$_", 200 ] } qw(facts_in_pieces facts_long)), [ '/x.php?do=facts_died', 502 ], [ '/override/x.php?do=status&text=404+Gone', 404 ],
         (map { [ "/sends/x.php?do=send&f=$root/$_->[0]", $_->[1] ] } [ 'static.txt', 200 ], [ 'none', 404 ], [ '', 403 ], [ '../run', 403 ]), [ '/sends/x.php?do=send&f=/etc/passwd', 403 ], [ '/x.php?do=status&text=599', 599 ],
     );
     my $good = 0;

@@ -22,6 +22,7 @@ my %script = (
     'wrong.php' => '<?php try { apache_note(); } catch (Error $e) { echo get_class($e), $e->getMessage(); }',
     'long.php' => '<?php echo @apache_note("long", str_repeat("x", 70000)) === false ? "false" : "?", @apache_setenv("L", str_repeat("x", 70000)) ? "true" : "false";',
     'edge.php' => '<?php apache_note("a", str_repeat("x", 65470)); for ($n = $i = 0; $i < 8; $i++) { @apache_note("b$i", str_repeat("y", 1000)); $n += apache_note("b$i") !== false; } echo "$n more";',
+    'memory.php' => '<?php $a = str_repeat("x", 8 << 20); echo memory_get_peak_usage(true);',
     'late.php' => '<?php echo "x"; while (ob_get_level()) { ob_end_flush(); } flush(); apache_note("mine", "late"); echo apache_note("mine");',
     'steal.php' => '<?php apache_note("fpmpool-pool", "other"); apache_note("", "x"); header("Fpmpool-Note: mine=raw%20one"); header("Fpmpool-Env: broken"); echo 1;',
 );
@@ -34,7 +35,7 @@ sub conf_for {
     SetHandler $handler
 </FilesMatch>
 SetOutputFilter DEFLATE
-LogFormat "%U mine=%{mine}n empty=%{empty}n env=%{MINE}e pool=%{fpmpool-pool}n" told
+LogFormat "%U mine=%{mine}n empty=%{empty}n env=%{MINE}e pool=%{fpmpool-pool}n memory=%{mod_php_memory_usage}n" told
 CustomLog "$log" told
 EOF_CONF
 }
@@ -75,6 +76,11 @@ for my $server ($ours, $peer) {
     is($not->{headers}{'content-encoding'}, undef, $server->name . ': not after apache_setenv("no-gzip", 1)');
 }
 
+for my $server ($ours, $peer) {
+    my ($answer, $line) = ask($server, $server == $ours ? $log{ours} : $log{peer}, '/memory.php');
+    like($line, qr/memory=$answer->{body}$/m, $server->name . ": the note mod_php_memory_usage is the script's peak");
+}
+
 subtest 'what cannot be told' => sub {
     my ($answer, $line) = ask($ours, $log{ours}, '/late.php');
     is($answer->{body}, 'xlate', 'after the headers a note is the script\'s alone');
@@ -83,7 +89,7 @@ subtest 'what cannot be told' => sub {
     is($answer->{body}, 'falsefalse', 'more than 64 KiB are refused');
     is(php_request($daemon, "$root/edge.php")->{body}, '0 more', '... also when they are full to the last bytes');
     ($answer, $line) = ask($ours, $log{ours}, '/steal.php');
-    like($line, qr/pool=www$/m, 'the notes of the module are its own');
+    like($line, qr/pool=www /m, 'the notes of the module are its own');
     like($line, qr/mine=raw one /, 'a header of that name is a note');
 };
 
