@@ -42,7 +42,8 @@ my $root = site('www',
 my @daemon_option = (env => \%env, conf => {
     global  => { process_control_timeout => '60s' },
     patient => { 'pm.max_children' => 1, request_terminate_timeout => '60s', 'queue.timeout' => '60s', request_head_timeout => '60s', FPMPool::Board::needed_keys() },
-    brief   => { 'pm.max_children' => 1, request_terminate_timeout => '2s', 'queue.timeout' => '1s', request_head_timeout => '1s' },
+    brief   => { 'pm.max_children' => 1, request_terminate_timeout => '2s', request_head_timeout => '1s' },
+    queued  => { 'pm.max_children' => 1, 'queue.timeout' => '1s' },
     sleepy  => { pm => 'ondemand', 'pm.max_children' => 2, 'pm.process_idle_timeout' => '1s' },
 });
 my $daemon = start_daemon(@daemon_option);
@@ -110,13 +111,15 @@ for my $jump ([ $day, 'a day ahead' ], [ -2 * $day, 'two days back' ]) {
     subtest "$name: who has none left ends" => sub {
         my $answer = php_request($daemon, "$root/spin.php", pool => 'brief', timeout => 10);
         is($answer->{status}, 504, 'request_terminate_timeout');
-        my $busy = php_connect($daemon, 'brief', timeout => 10);
-        $busy->send_request(script => "$root/spin.php");
+        my $busy = php_connect($daemon, 'queued', timeout => 20);
+        my $go   = begin($busy, sub { $busy->send_request(script => "$root/wait.php", query => "n=$_[0]") });
+        has_begun();
         my $half = php_connect($daemon, 'brief');
         $half->send_bytes('half');
-        is(php_request($daemon, "$root/hello.php", pool => 'brief', timeout => 10)->{status} // 'none', 503, 'queue.timeout') ;
+        is(php_request($daemon, "$root/hello.php", pool => 'queued', timeout => 10)->{status} // 'none', 503, 'queue.timeout');
         ok(eval { $half->read_answer(timeout => 10); 1 }, 'request_head_timeout') or diag $@;
-        $busy->read_answer;
+        $go->();
+        is(eval { $busy->read_answer->{body} } // $@, 'waited', '... and the worker that was waited for goes on');
         php_request($daemon, "$root/hello.php", pool => 'sleepy');
         ok(eval { wait_for { !$daemon->worker_pids('sleepy') } 15, 'no worker' }, 'pm.process_idle_timeout');
     };

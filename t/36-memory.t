@@ -10,6 +10,7 @@ use FPMPool::Client;
 use FPMPool::Test;
 
 my $count = $ENV{FPMPOOL_TEST_REQUESTS} || 50_000;
+$ENV{FPMPOOL_TEST_TIMEOUT} || alarm 1800;    # half a minute; on a machine that is busy with other things ten times that
 my $root  = site('www',
     'hello.php'  => '<?php echo "hello\n";',
     'post.php'   => '<?php echo count($_POST), count($_FILES), strlen(file_get_contents("php://input"));',

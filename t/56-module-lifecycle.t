@@ -91,11 +91,20 @@ sub ask_kept {
     return 'two kept connections were closed';
 }
 
-# In TLS, by curl, several on one connection.
+# In TLS, by curl, several on one connection. An HTTP/2 connection that httpd ends before it takes the next stream (16, without
+# a status: the file's too) is no loss; curl, unlike a browser, leaves it to us to ask once more.
 sub ask_curl {
     my ($version, $path, $option, $wanted) = @_;
+    my ($count, @failed) = run_curl(5, @_);
+    my @again = grep { $version eq '--http2' && /^\|000\|16$/ } @failed;
+    return ($count, @failed) unless @again;
+    my (undef, @lost) = run_curl(scalar @again, @_);
+    return ($count, (grep { !/^\|000\|16$/ } @failed), @lost);
+}
+
+sub run_curl {
+    my ($count, $version, $path, $option, $wanted) = @_;
     my %option = @$option;
-    my $count  = 5;
     open my $pipe, '-|', 'curl', '-sk', $version, '--max-time', 20, '-w', '|%{http_code}|%{exitcode}\n', $option{body} ? ('--data-binary', $option{body}) : (), map { "https://127.0.0.1:$secure$path" } 1 .. $count or die $!;
     my @failed = grep { $_ ne "$wanted|200|0\n" } my @line = <$pipe>;
     close $pipe;
