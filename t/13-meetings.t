@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 use File::Basename qw(dirname);
+use File::Copy qw(copy);
 use lib dirname(__FILE__) . '/lib';
 use FPMPool::Client;
 use FPMPool::Test;
@@ -150,6 +151,61 @@ subtest 'a pool process that leaves while its successor starts' => sub {
     my @all = children($daemon->pid);
     is_deeply(\@all, [$next], 'by its next generation, and the master starts no third one');
     $daemon->stop;
+};
+
+# An interpreter host that says READY and then the same thing for ever; perl stands in for what a tenant could make of it.
+my $talker = <<'EOF_TALKER';
+#!/usr/bin/perl
+use strict;
+use warnings;
+use POSIX ();
+open my $file, '<', 'FOLDER/kind' or die "kind: $!";
+chomp(my $kind = <$file>);
+my $count = 0;
+my %message = (
+    unknown => sub { return (77, '') },
+    failed  => sub { return (33, "words\n[24-Nov-2026 00:00:00] ALERT: forged") },
+    want    => sub { return (35, pack('LL', $count++ % 2 ? 0 : 5, 0)) },
+    broken  => sub { return (36, 'x') },
+    idle    => sub { return (34, '') },
+);
+my ($type, $body) = (32, '');
+while (1) {
+    my $packet = pack('LL', $type, length $body) . $body;
+    defined POSIX::write(3, $packet, length $packet) or exit 0;
+    select(undef, undef, undef, 0.01) until -e 'FOLDER/go';
+    ($type, $body) = $message{$kind}->();
+}
+EOF_TALKER
+
+subtest 'a pool process that talks without end' => sub {
+    my $bin = test_dir() . '/bin';
+    mkdir $bin or die "$bin: $!";
+    for my $file (glob build_path('bin/*')) {
+        my $to = "$bin/" . $file =~ s{.*/}{}r;
+        copy($file, $to) or die "$to: $!";
+        chmod 0755, $to;
+    }
+    write_file("$bin/fpmpool-php9.9", $talker =~ s/FOLDER/$bin/gr, 0755);
+    my %most = (unknown => 2001, failed => 2001, broken => 2001, want => 2, idle => 1); # lines in a second
+    for my $kind (sort keys %most) {
+        allow_log(qr/The maximum number of processes has been reached/, qr/\[pool talks\] /);
+        write_file("$bin/kind", "$kind\n");
+        unlink "$bin/go";
+        my $daemon = start_daemon(name => "talks-$kind", binary => "$bin/fpmpoold", conf => { global => { 'process.max' => 3 }, www => { 'pm.max_children' => 1 }, talks => { php => '9.9', 'pm.max_children' => 3 } });
+        is(php_request($daemon, "$root/pid.php")->{status}, 200, "$kind: the other pool serves");
+        write_file("$bin/go", '');
+        my ($offset, $start) = ($daemon->log_length, time());
+        sleep(1);
+        $daemon->signal('USR1');
+        reload($daemon) if $kind ne 'want'; # who has permits may keep them
+        is(php_request($daemon, "$root/pid.php")->{status}, 200, '... the daemon hears signals, and the other pool serves on');
+        my $seconds = time() - $start;
+        my $lines = () = $daemon->log_text($offset) =~ /\n/g;
+        cmp_ok($lines, '<=', $most{$kind} * ($seconds + 2) + 20, "... and its log grows slowly: $lines lines in $seconds s");
+        unlike($daemon->log_text, qr/^\[24-Nov-2026 00:00:00\]/m, '... nothing in it is forged');
+        $daemon->stop('TERM', 20);
+    }
 };
 
 done_testing();

@@ -19,8 +19,9 @@
 #include "base/log.h"
 #include "master/hosts.h"
 
-#define STOP_PATIENCE 5000000 /* microseconds between STOP and KILL */
-#define EXEC_FD_BASE  64      /* above every descriptor of enum fpd_host_fd */
+#define STOP_PATIENCE    5000000 /* microseconds between STOP and KILL */
+#define EXEC_FD_BASE     64      /* above every descriptor of enum fpd_host_fd */
+#define MESSAGES_AT_ONCE 64      /* of one process: whoever talks without end waits for its turn */
 
 /* Both sides of every connection with the new process, before fork. -1: not open. */
 typedef struct bundle {
@@ -160,11 +161,14 @@ static void read_channel(void *context, uint32_t events)
     fpd_message_buffer space;
     fpd_message_buffer *buffer = &space;
     fpd_message message;
-    apr_status_t status;
+    apr_status_t status = APR_SUCCESS;
 
     (void)events;
-    while ((status = fpd_channel_receive(child->channel, &message, buffer, MSG_DONTWAIT)) ==
-           APR_SUCCESS) {
+    for (int i = 0; i < MESSAGES_AT_ONCE; i++) {
+        status = fpd_channel_receive(child->channel, &message, buffer, MSG_DONTWAIT);
+        if (status != APR_SUCCESS) {
+            break;
+        }
         while (message.fd_count > 0) { /* no message to the master carries any */
             close(message.fds[--message.fd_count]);
         }

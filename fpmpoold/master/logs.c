@@ -199,8 +199,8 @@ void fpd_logs_say(const apr_array_header_t *messages)
 
 /* ---- what pools say ----------------------------------------------------------------------- */
 
-/* Is there room for one more line in this second? Says once per window what was left out. */
-static int has_room(fpd_logs_source *source)
+/* Says once per window what was left out. */
+int fpd_logs_has_room(fpd_logs_source *source)
 {
     int64_t now = fpd_monotonic_now();
 
@@ -228,7 +228,7 @@ static void take_datagram(fpd_logs_source *source, const char *datagram, size_t 
     int is_raw = datagram[0] == FPD_LOG_RAW && source->is_raw_allowed;
 
     if ((!is_raw && (datagram[0] < FPD_LOG_DEBUG || datagram[0] > FPD_LOG_ALERT)) ||
-        !has_room(source)) {
+        !fpd_logs_has_room(source)) {
         return;
     }
     if (is_raw) {
@@ -258,7 +258,7 @@ int fpd_logs_take_datagrams(fpd_logs_source *source, int fd)
 
 static void say_line(fpd_logs_source *source)
 {
-    if (source->partial_length > 0 && has_room(source)) {
+    if (source->partial_length > 0 && fpd_logs_has_room(source)) {
         fpd_log(FPD_LOG_WARNING, "[pool %s] the interpreter said: \"%.*s\"", source->name,
                 (int)source->partial_length, source->partial);
     }

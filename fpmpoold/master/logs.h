@@ -55,6 +55,9 @@ typedef struct fpd_logs_source {
     size_t partial_length;
 } fpd_logs_source;
 
+/* Is there room for one more line because of this source in this second? It counts as said. */
+int fpd_logs_has_room(fpd_logs_source *source);
+
 /* Reads what is there (bounded per call) and logs it behind "[pool NAME] ". Return 0 at end of
  * file. */
 int fpd_logs_take_datagrams(fpd_logs_source *source, int fd);

@@ -189,7 +189,9 @@ void fpd_pools_take_message(fpd_child *child, const fpd_message *message)
         break;
     case FPD_MESSAGE_FAILED:
         give_reason(record, "%.*s", (int)message->length, (const char *)message->body);
-        fpd_log(FPD_LOG_ERROR, "[pool %s] cannot start: %s", record->name, record->reason);
+        if (fpd_logs_has_room(&child->source)) {
+            fpd_log(FPD_LOG_ERROR, "[pool %s] cannot start: %s", record->name, record->reason);
+        }
         break;
     case FPD_MESSAGE_IDLE:
         if (child == record->current && child->state == FPD_CHILD_READY && record->next == NULL &&
@@ -209,8 +211,10 @@ void fpd_pools_take_message(fpd_child *child, const fpd_message *message)
         record->pools->on_crash(record->pools->context);
         break;
     default:
-        fpd_log(FPD_LOG_WARNING, "[pool %s] unknown message %u from pool process %d", record->name,
-                message->type, (int)child->pid);
+        if (fpd_logs_has_room(&child->source)) {
+            fpd_log(FPD_LOG_WARNING, "[pool %s] unknown message %u from pool process %d",
+                    record->name, message->type, (int)child->pid);
+        }
     }
 }
 

@@ -9,6 +9,9 @@
 #include "master/daemon.h"
 #include "master/pools_private.h"
 
+/* Whether more are wanted than there are is said by pool processes, as often as they like. */
+#define WARN_EVERY INT64_C(1000000)
+
 static fpd_child *owner_of(fpd_permit_holder *holder)
 {
     return (fpd_child *)(void *)((char *)holder - offsetof(fpd_child, permit));
@@ -55,7 +58,9 @@ static void serve(void *context)
     int64_t now = fpd_monotonic_now();
 
     send_grants(pools, now);
-    if (fpd_permits_should_warn(&pools->permits) && !pools->is_finishing) {
+    if (fpd_permits_should_warn(&pools->permits) && !pools->is_finishing &&
+        now - pools->permit_warned_at >= WARN_EVERY) {
+        pools->permit_warned_at = now;
         fpd_log(
             FPD_LOG_WARNING,
             "The maximum number of processes has been reached. Please review your configuration "
@@ -97,13 +102,15 @@ void fpd_pools_resume_permits(fpd_child *child, const fpd_state_child *saved)
 }
 
 /* 1: the child takes part, and the message has this size. */
-static int is_permitted(const fpd_child *child, const fpd_message *message, size_t size)
+static int is_permitted(fpd_child *child, const fpd_message *message, size_t size)
 {
     if (child->permit.link != NULL && message->length == size) {
         return 1;
     }
-    fpd_log(FPD_LOG_WARNING, "[pool %s] message %u from pool process %d is malformed",
-            child->source.name, message->type, (int)child->pid);
+    if (fpd_logs_has_room(&child->source)) {
+        fpd_log(FPD_LOG_WARNING, "[pool %s] message %u from pool process %d is malformed",
+                child->source.name, message->type, (int)child->pid);
+    }
     return 0;
 }
 

@@ -49,6 +49,7 @@ struct fpd_pools {
     fpd_loop_timer *check;
     fpd_permits permits; /* process.max */
     fpd_loop_timer *permit_timer;
+    int64_t permit_warned_at; /* 0: never */
     fpd_pools_crash_fn *on_crash;
     int is_finishing;
     unsigned changing;       /* records with is_changing */
