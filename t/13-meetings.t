@@ -153,6 +153,32 @@ subtest 'a pool process that leaves while its successor starts' => sub {
     $daemon->stop;
 };
 
+subtest 'new logs while generations change' => sub {
+    my $log = "$data/access.log";
+    my $daemon = start_daemon(conf => { www => { 'access.log' => $log, 'access.format' => '"%Q%q"' } });
+    my $held = hold($daemon, 'www');
+    my ($mark, $go) = map { "$data/$_-" . ++$serial } qw(mark go);
+    write_file("$data/preload.php", "<?php touch('$mark'); while (!file_exists('$go')) { usleep(5000); clearstatcache(); }");
+    rewrite($daemon, sub { s/^(?=access\.log)/php_admin_value[opcache.preload] = $data\/preload.php\n/m or die 'no access.log' });
+    $daemon->signal('HUP');
+    wait_for { -e $mark } 20, 'the next generation to start';
+    rename $log, "$log.1" or die "$log: $!";
+    my $offset = $daemon->log_length;
+    $daemon->signal('USR1');
+    $daemon->wait_log(qr/access log file re-opened/, 10, $offset);
+    write_file($go, '');
+    $daemon->wait_log(qr/ready to handle connections/, 20, $offset);
+    is(php_request($daemon, "$root/pid.php", query => 'of=next')->{status}, 200, 'the next generation serves');
+    ok(eval { wait_for { read_file($log) =~ /of=next/ } 5, 'its line'; 1 }, '... and writes into the new file');
+    rename $log, "$log.2" or die "$log: $!";
+    $offset = $daemon->log_length;
+    $daemon->signal('USR1');
+    $daemon->wait_log(qr/access log file re-opened/, 10, $offset);
+    is(let_go($held), 'held', 'a request of the old generation ends');
+    ok(eval { wait_for { read_file($log) =~ /go=/ } 5, 'its line'; 1 }, '... and its line is in the newest file');
+    $daemon->stop;
+};
+
 # An interpreter host that says READY and then the same thing for ever; perl stands in for what a tenant could make of it.
 my $talker = <<'EOF_TALKER';
 #!/usr/bin/perl

@@ -64,16 +64,40 @@ void fpd_pools_unlink_all(fpd_pools *pools)
     fpd_listeners_close_spares(pools->listeners);
 }
 
+static void tell_logs(fpd_child *child, const fpd_logs_pair *logs)
+{
+    if (child != NULL && !child->is_answering && (logs->access_log >= 0 || logs->slow_log >= 0)) {
+        fpd_children_tell_logs(child, logs->access_log, logs->slow_log);
+    }
+}
+
+/* The next generation may have opened the old files just before they were moved away: it hears of
+ * the new ones when it is ready. */
 static int reopen_logs(fpd_pool_record *record)
 {
     fpd_logs_pair logs;
     int is_good = fpd_logs_open_pair(&logs, record->plan);
 
-    if (record->current != NULL && (logs.access_log >= 0 || logs.slow_log >= 0)) {
-        fpd_children_tell_logs(record->current, logs.access_log, logs.slow_log);
-    }
+    tell_logs(record->current, &logs);
+    tell_logs(record->next, &logs);
     fpd_logs_close_pair(&logs);
     return is_good;
+}
+
+/* Older generations, whose last requests are not logged yet. */
+static void reopen_logs_of_drained(fpd_pools *pools)
+{
+    for (apr_hash_index_t *i = apr_hash_first(NULL, pools->children); i != NULL;
+         i = apr_hash_next(i)) {
+        fpd_child *child = apr_hash_this_val(i);
+        const fpd_pool_record *record = child->owner;
+        fpd_logs_pair logs;
+        if (child != record->current && child != record->next) {
+            (void)fpd_logs_open_pair(&logs, record->plan);
+            tell_logs(child, &logs);
+            fpd_logs_close_pair(&logs);
+        }
+    }
 }
 
 int fpd_pools_reopen_logs(fpd_pools *pools, int *has_failed)
@@ -91,6 +115,7 @@ int fpd_pools_reopen_logs(fpd_pools *pools, int *has_failed)
             *has_failed = 1;
         }
     }
+    reopen_logs_of_drained(pools);
     return count > 0;
 }
 
