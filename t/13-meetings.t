@@ -6,6 +6,7 @@ use warnings;
 use File::Basename qw(dirname);
 use File::Copy qw(copy);
 use lib dirname(__FILE__) . '/lib';
+use POSIX ();
 use FPMPool::Client;
 use FPMPool::Test;
 
@@ -176,6 +177,52 @@ subtest 'new logs while generations change' => sub {
     $daemon->wait_log(qr/access log file re-opened/, 10, $offset);
     is(let_go($held), 'held', 'a request of the old generation ends');
     ok(eval { wait_for { read_file($log) =~ /go=/ } 5, 'its line'; 1 }, '... and its line is in the newest file');
+    $daemon->stop;
+};
+
+# Lets the tester of a reload wait for a fifo until the work is done; then it finds nothing special.
+sub while_testing {
+    my ($daemon, $begin, $work) = @_;
+    my $fifo = $daemon->dir . '/more.conf';
+    unlink $fifo;
+    POSIX::mkfifo($fifo, 0644) or die "$fifo: $!";
+    rewrite($daemon, sub { $_ = "include = $fifo\n$_" });
+    $begin->();
+    wait_for { (grep { process_title($_) =~ /--reload-test=/ } children($daemon->pid))[0] } 20, 'the tester';
+    $work->();
+    rewrite($daemon, sub { s/^include = \S+\n//mg });
+    open my $out, '>', $fifo or die "$fifo: $!";
+    close $out;
+    unlink $fifo;
+    return;
+}
+
+sub crash_worker {
+    my ($daemon, $pool) = @_;
+    my $offset = $daemon->log_length;
+    php_request($daemon, "$root/pid.php", pool => $pool);
+    kill 'SEGV', ($daemon->worker_pids($pool))[0];
+    $daemon->wait_log(qr/failed processes threshold .* is reached, initiating reload/, 20, $offset);
+    return;
+}
+
+sub starts_of { my ($daemon, $pool) = @_; return scalar(() = $daemon->log_text =~ /\[pool $pool\] pool process \d+ started/g) }
+
+subtest 'crashes while a reload is under way, and a reload while crashes are' => sub {
+    allow_log(qr/failed processes threshold/, qr/exited on signal 11/);
+    my $daemon = start_daemon(conf => { global => { log_level => 'debug', emergency_restart_threshold => 1, emergency_restart_interval => '1s' },
+        one => { 'pm.max_children' => 1 }, two => { 'pm.max_children' => 1 } });
+    my $offset = $daemon->log_length;
+    while_testing($daemon, sub { $daemon->signal('HUP') }, sub { crash_worker($daemon, 'one') });
+    $daemon->wait_log(qr/(?:Reloading in progress.*){2}ready to handle connections/s, 30, $offset);
+    is(starts_of($daemon, 'two'), 2, 'the other pool is replaced once, by the reload');
+    cmp_ok(starts_of($daemon, 'one'), '>=', 2, 'and the pool that crashed');
+
+    sleep(1.1);
+    $offset = $daemon->log_length;
+    while_testing($daemon, sub { crash_worker($daemon, 'one') }, sub { $daemon->signal('HUP'); $daemon->wait_log(qr/received SIGHUP/, 10, $offset) });
+    $daemon->wait_log(qr/(?:Reloading in progress.*){2}ready to handle connections/s, 30, $offset);
+    is(starts_of($daemon, 'two'), 3, 'a reload that was asked for meanwhile is for every pool');
     $daemon->stop;
 };
 
