@@ -223,6 +223,18 @@ subtest 'crashes while a reload is under way, and a reload while crashes are' =>
     while_testing($daemon, sub { crash_worker($daemon, 'one') }, sub { $daemon->signal('HUP'); $daemon->wait_log(qr/received SIGHUP/, 10, $offset) });
     $daemon->wait_log(qr/(?:Reloading in progress.*){2}ready to handle connections/s, 30, $offset);
     is(starts_of($daemon, 'two'), 3, 'a reload that was asked for meanwhile is for every pool');
+
+    sleep(1.1);
+    allow_log(qr/no\.such\.key/, qr/reload: the new configuration has errors/, qr/failed to load configuration/);
+    rewrite($daemon, sub { $_ .= "no.such.key = 1\n" });
+    $offset = $daemon->log_length;
+    $daemon->signal('HUP');
+    $daemon->wait_log(qr/reload: the new configuration has errors/, 20, $offset);
+    rewrite($daemon, sub { s/^no\.such\.key.*\n//mg });
+    my $starts = starts_of($daemon, 'two');
+    crash_worker($daemon, 'one');
+    $daemon->wait_log(qr/initiating reload.*ready to handle connections/s, 30, $offset);
+    is(starts_of($daemon, 'two'), $starts, 'a reload that failed before is forgotten');
     $daemon->stop;
 };
 

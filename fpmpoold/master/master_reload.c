@@ -327,7 +327,8 @@ static void use_verdict(fpd_master *self, const fpd_verdict *verdict, apr_pool_t
         fpd_log(FPD_LOG_NOTICE, "reload: %s was replaced meanwhile, it is asked again",
                 self->self.program);
         fpd_jobs_test_again(&self->commands.jobs);
-        self->wants_reload = 1;
+        self->wants_reload = self->replace_all;
+        self->wants_emergency = 1; /* in case it was for those that crash alone */
     } else {
         execute(self, verdict);
         fpd_master_apply_global(self, verdict->conf);
