@@ -263,14 +263,21 @@ while (1) {
 }
 EOF_TALKER
 
-subtest 'a pool process that talks without end' => sub {
-    my $bin = test_dir() . '/bin';
+# A folder with the programs, to which a test adds an interpreter host of its own.
+sub install {
+    my ($name) = @_;
+    my $bin = test_dir() . "/$name";
     mkdir $bin or die "$bin: $!";
     for my $file (glob build_path('bin/*')) {
         my $to = "$bin/" . $file =~ s{.*/}{}r;
         copy($file, $to) or die "$to: $!";
         chmod 0755, $to;
     }
+    return $bin;
+}
+
+subtest 'a pool process that talks without end' => sub {
+    my $bin = install('talks-bin');
     write_file("$bin/fpmpool-php9.9", $talker =~ s/FOLDER/$bin/gr, 0755);
     my %most = (unknown => 2001, failed => 2001, broken => 2001, want => 2, idle => 1); # lines in a second
     for my $kind (sort keys %most) {
@@ -291,6 +298,26 @@ subtest 'a pool process that talks without end' => sub {
         unlike($daemon->log_text, qr/^\[24-Nov-2026 00:00:00\]/m, '... nothing in it is forged');
         $daemon->stop('TERM', 20);
     }
+};
+
+subtest 'a pool process that gives the master a descriptor whose close takes its time' => sub {
+    my ($major, $minor) = (POSIX::uname())[2] =~ /^(\d+)\.(\d+)/;
+    plan(skip_all => "Linux $major.$minor cannot refuse descriptors") if $major < 6 || ($major == 6 && $minor < 16);
+    my $bin = install('gives-bin');
+    my ($source, $flags) = (repository(), '');
+    if (open my $file, '<', build_path('config.mk')) { local $/; $flags = $1 if <$file> =~ /^APR_CPPFLAGS\s*[:?]?=\s*(.*)/m }
+    $flags ||= `apr-1-config --includes --cppflags` =~ s/\n/ /gr;
+    my @command = ($ENV{CC} || 'cc', qw(-std=gnu11 -D_GNU_SOURCE), qq{-DGIVE_DESCRIPTOR_RESULT="$bin/result"}, "-I$source/fpmpoold", split(' ', $flags),
+        '-o', "$bin/fpmpool-php9.9", "$source/t/bin/give_descriptor.c", "$source/fpmpoold/base/channel.c");
+    is(system(@command), 0, 'the host is built') or return;
+    my $daemon = start_daemon(name => 'gives', binary => "$bin/fpmpoold", conf => { www => {}, gives => { php => '9.9' } });
+    wait_for { -e "$bin/result" } 10, 'the host to have tried';
+    my @result = split /\n/, read_file("$bin/result");
+    is_deeply(\@result, [ ('Operation not permitted') x 2 ], 'it cannot');
+    my $offset = $daemon->log_length;
+    $daemon->signal('HUP');
+    ok(eval { $daemon->wait_log(qr/Reloading in progress/, 10, $offset); 1 }, '... and the master does not wait for it');
+    $daemon->stop('TERM', 20);
 };
 
 done_testing();

@@ -23,6 +23,10 @@
 #define EXEC_FD_BASE     64      /* above every descriptor of enum fpd_host_fd */
 #define MESSAGES_AT_ONCE 64      /* of one process: whoever talks without end waits for its turn */
 
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83 /* Linux 6.16 */
+#endif
+
 /* Both sides of every connection with the new process, before fork. -1: not open. */
 typedef struct bundle {
     int channel[2]; /* [0] master's, [1] host's; likewise below */
@@ -204,9 +208,22 @@ static void read_output(void *context, uint32_t events)
     }
 }
 
+/* Nobody has any to give us, and the last close of what a tenant made can take as long as the
+ * tenant likes (SO_LINGER), whether we receive it or the kernel throws it away for us. */
+static void refuse_descriptors(int fd)
+{
+    int allowed = 0;
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &allowed, sizeof(allowed));
+}
+
 static apr_status_t watch(fpd_child *child)
 {
-    apr_status_t status =
+    apr_status_t status;
+
+    refuse_descriptors(child->channel);
+    refuse_descriptors(child->log_fd);
+    status =
         fpd_loop_add(child->loop, child->channel, EPOLLIN, read_channel, child, &child->channel_id);
     if (status == APR_SUCCESS) {
         status = fpd_loop_add(child->loop, child->log_fd, EPOLLIN, read_log, child, &child->log_id);
