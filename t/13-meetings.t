@@ -304,15 +304,13 @@ subtest 'a pool process that gives the master a descriptor whose close takes its
     my ($major, $minor) = (POSIX::uname())[2] =~ /^(\d+)\.(\d+)/;
     plan(skip_all => "Linux $major.$minor cannot refuse descriptors") if $major < 6 || ($major == 6 && $minor < 16);
     my $bin = install('gives-bin');
-    my ($source, $flags) = (repository(), '');
-    if (open my $file, '<', build_path('config.mk')) { local $/; $flags = $1 if <$file> =~ /^APR_CPPFLAGS\s*[:?]?=\s*(.*)/m }
-    $flags ||= `apr-1-config --includes --cppflags` =~ s/\n/ /gr;
-    my @command = ($ENV{CC} || 'cc', qw(-std=gnu11 -D_GNU_SOURCE), qq{-DGIVE_DESCRIPTOR_RESULT="$bin/result"}, "-I$source/fpmpoold", split(' ', $flags),
-        '-o', "$bin/fpmpool-php9.9", "$source/t/bin/give_descriptor.c", "$source/fpmpoold/base/channel.c");
+    my $flags = `apr-1-config --includes --cppflags 2>/dev/null` =~ s/\s+/ /gr;
+    my @command = ($ENV{CC} || 'cc', qw(-std=gnu11 -D_GNU_SOURCE), '-I' . repository() . '/fpmpoold', split(' ', $flags),
+        '-o', "$bin/fpmpool-php9.9", map { repository() . "/$_" } qw(t/bin/give_descriptor.c fpmpoold/base/channel.c));
     is(system(@command), 0, 'the host is built') or return;
     my $daemon = start_daemon(name => 'gives', binary => "$bin/fpmpoold", conf => { www => {}, gives => { php => '9.9' } });
-    wait_for { -e "$bin/result" } 10, 'the host to have tried';
-    my @result = split /\n/, read_file("$bin/result");
+    wait_for { -e "$bin/fpmpool-php9.9.result" } 10, 'the host to have tried';
+    my @result = split /\n/, read_file("$bin/fpmpool-php9.9.result");
     is_deeply(\@result, [ ('Operation not permitted') x 2 ], 'it cannot');
     my $offset = $daemon->log_length;
     $daemon->signal('HUP');

@@ -3,6 +3,7 @@
  * both what came of it into the file that GIVE_DESCRIPTOR_RESULT names at build time. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -59,8 +60,18 @@ static int give(int to, int fd)
 int main(void)
 {
     static const int targets[] = {FPD_FD_CHANNEL, FPD_FD_LOG};
-    FILE *file = fopen(GIVE_DESCRIPTOR_RESULT ".new", "w");
+    char path[PATH_MAX] = "";
+    char result[PATH_MAX + 16];
+    char draft[PATH_MAX + 16];
+    FILE *file;
     char byte;
+
+    if (readlink("/proc/self/exe", path, sizeof(path) - 1) <= 0) {
+        return 1;
+    }
+    (void)snprintf(result, sizeof(result), "%s.result", path);
+    (void)snprintf(draft, sizeof(draft), "%s.new", path);
+    file = fopen(draft, "w");
 
     (void)fpd_channel_send(FPD_FD_CHANNEL, FPD_MESSAGE_READY, NULL, 0, NULL, 0, NULL, 0, 0);
     for (int i = 0; i < 2; i++) {
@@ -74,7 +85,7 @@ int main(void)
         }
     }
     if (file != NULL && fclose(file) == 0) {
-        (void)rename(GIVE_DESCRIPTOR_RESULT ".new", GIVE_DESCRIPTOR_RESULT);
+        (void)rename(draft, result);
     }
     while (recv(FPD_FD_CHANNEL, &byte, 1, 0) > 0) {
     }
