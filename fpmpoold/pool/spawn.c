@@ -540,9 +540,12 @@ void fpd_spawn_send_logs(fpd_pool *pool)
     }
     for (uint32_t i = 0; i < pool->slot_count; i++) {
         fpd_child *child = &pool->spawn->children[i];
-        if (child->pid != 0 && child->channel >= 0 &&
-            fpd_channel_send(child->channel, FPD_MESSAGE_LOGS, &message, sizeof(message), NULL, 0,
-                             &pool->setup.access_log, 1, MSG_DONTWAIT) != APR_SUCCESS) {
+        apr_status_t status = APR_SUCCESS;
+        if (child->pid != 0 && child->channel >= 0) {
+            status = fpd_channel_send(child->channel, FPD_MESSAGE_LOGS, &message, sizeof(message),
+                                      NULL, 0, &pool->setup.access_log, 1, MSG_DONTWAIT);
+        }
+        if (status != APR_SUCCESS && status != EPIPE) { /* else it has just ended */
             fpd_log(FPD_LOG_WARNING, "child %d did not take the new log files", (int)child->pid);
         }
     }
