@@ -90,7 +90,7 @@ sub request_in_background {
     return $http;
 }
 
-my @allowed = (qr/AH03490: scoreboard is full/, qr/FPMP0064: /, qr/exited on signal 9|terminat|retir/i);
+my @allowed = (qr/AH03490: scoreboard is full/, qr/FPMP00(?:64|77): /, qr/exited on signal 9|terminat|retir/i);
 allow_log(@allowed);
 my %mpm_conf = (
     event   => "StartServers 2\nServerLimit 4\nThreadsPerChild 8\nMinSpareThreads 4\nMaxSpareThreads 32\nMaxRequestWorkers 32\nMaxConnectionsPerChild 100\n",
