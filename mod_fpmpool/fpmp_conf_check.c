@@ -39,6 +39,18 @@ static const fpmp_pool *find_namesake(const fpmp_pool *pool, const fpmp_global *
     return NULL;
 }
 
+/* The directory of its socket if that does not exist, else NULL. */
+static const char *find_lost_directory(const fpmp_pool *pool, apr_pool_t *memory)
+{
+    const char *path = pool->server.address.path;
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    if (!slash || slash == path) {
+        return NULL;
+    }
+    const char *directory = apr_pstrmemdup(memory, path, (apr_size_t)(slash - path));
+    return is_there(directory, memory) ? NULL : directory;
+}
+
 /* A socket that is not there is no mistake: the daemon may start later. `httpd -t` mentions it,
  * because it may also be a misspelt name. */
 static void mention_missing(const fpmp_pool *pool, const fpmp_global *global, server_rec *main,
@@ -54,28 +66,21 @@ static void mention_missing(const fpmp_pool *pool, const fpmp_global *global, se
                            : "";
     ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, main,
                  "FPMP0001: %s:%d: FpmPool %s: there is no <FpmPoolDefine %s>%s, and no socket %s "
-                 "yet: start that pool, or correct the name",
-                 pool->file, pool->line, pool->name, pool->name, hint, pool->server.address.path);
+                 "yet%s: start that pool, or correct the name",
+                 pool->file, pool->line, pool->name, pool->name, hint, pool->server.address.path,
+                 find_lost_directory(pool, ptemp) ? ", nor its directory (FpmPoolSocketDir)" : "");
 }
 
-/* Nobody can make a socket in a directory that does not exist. Returns whether that was said. */
-static int mention_directory(const fpmp_pool *pool, server_rec *main, apr_pool_t *ptemp)
+/* Nobody can make a socket in a directory that does not exist. */
+static void mention_directory(const fpmp_pool *pool, server_rec *main, apr_pool_t *ptemp)
 {
-    const char *path = pool->server.address.path;
-    const char *slash = path ? strrchr(path, '/') : NULL;
-    if (!slash || slash == path) {
-        return 0;
+    const char *directory = find_lost_directory(pool, ptemp);
+    if (directory) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, main,
+                     "FPMP0007: %s:%d: pool %s: there is no directory %s for its socket: start "
+                     "the daemon that makes it, or correct the path",
+                     pool->file, pool->line, pool->name, directory);
     }
-    const char *directory = apr_pstrmemdup(ptemp, path, (apr_size_t)(slash - path));
-    if (is_there(directory, ptemp)) {
-        return 0;
-    }
-    ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, main,
-                 "FPMP0007: %s:%d: pool %s: there is no directory %s for its socket: create it "
-                 "(fpmpoold's unit makes /run/fpmpool when it starts), or correct the path%s",
-                 pool->file, pool->line, pool->name, directory,
-                 pool->is_implied ? " (FpmPoolSocketDir)" : "");
-    return 1;
 }
 
 /* ---- lines that have no effect --------------------------------------------------------------- */
@@ -190,14 +195,13 @@ int fpmp_conf_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
             }
         }
     }
-    int is_said = 0; /* of FpmPoolSocketDir: once for all pools in it */
     global->server_count = 0;
     for (apr_hash_index_t *at = apr_hash_first(ptemp, global->pools); at; at = apr_hash_next(at)) {
         fpmp_pool *pool = apr_hash_this_val(at);
         resolve_pool(pool, main, ptemp);
         pool->server.index = global->server_count++;
-        if (is_config_test() && !(is_said && pool->is_implied)) {
-            is_said |= mention_directory(pool, main, ptemp) && pool->is_implied;
+        if (is_config_test() && !pool->is_implied) {
+            mention_directory(pool, main, ptemp);
         }
     }
     if (is_config_test()) {

@@ -181,8 +181,8 @@ sub mentioned {
     };
 }
 my $handler = "<FilesMatch php>\nSetHandler fpmpool\n</FilesMatch>\n";
-mentioned("<FpmPoolDefine a>\n    FpmPoolServer unix:$dir/no/such/a.sock\n</FpmPoolDefine>\n", 11, qr{pool a: there is no directory \Q$dir\E/no/such for its socket: create it}, 'the directory of a socket');
-mentioned("FpmPoolSocketDir $dir/none\nFpmPool a\n", 12, qr{pool a: there is no directory \Q$dir\E/none for its socket: .*\(FpmPoolSocketDir\)}, '... FpmPoolSocketDir');
+mentioned("<FpmPoolDefine a>\n    FpmPoolServer unix:$dir/no/such/a.sock\n</FpmPoolDefine>\n", 11, qr{pool a: there is no directory \Q$dir\E/no/such for its socket: start the daemon that makes it}, 'the directory of a socket');
+mentioned("FpmPoolSocketDir $dir/none\nFpmPool a\n", 12, qr{FpmPool a: .*no socket \Q$dir\E/none/a\.sock yet, nor its directory \(FpmPoolSocketDir\): start}, '... FpmPoolSocketDir');
 mentioned("FpmPoolSocketDir $dir\n<FpmPoolDefine Shop>\n    FpmPoolServer unix:/a\n</FpmPoolDefine>\nFpmPool shop\n", 15,
     qr/FpmPool shop: there is no <FpmPoolDefine shop> \(Shop of \S+:12 is another: capital letters count\)/, 'a name that differs in a capital letter');
 mentioned("${define}FpmPool a\nFpmPool none\nFpmPool b\n$handler", 16, qr/FpmPool b replaces FpmPool a of \S+:14, which is of the same section: remove one/, 'FpmPool twice in one place');
