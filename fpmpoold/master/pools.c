@@ -24,8 +24,6 @@
 #define HEALTHY_AFTER   (60 * (int64_t)SECOND) /* back-off starts anew after this */
 #define BACKOFF_LONGEST (30 * (int64_t)SECOND)
 #define ANSWER_FROM     (1 * (int64_t)SECOND) /* a longer back-off is bridged by answer mode */
-#define CHECK_EVERY     (SECOND / 4)
-#define START_PATIENCE  2 /* seconds, for a child that has not said READY */
 
 static void give_reason(fpd_pool_record *record, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -69,72 +67,6 @@ static void settle(fpd_pool_record *record)
         fpd_pools_end_change(record, record->reason);
     }
     record->pools->on_change(record->pools->context);
-}
-
-/* ---- ends of children --------------------------------------------------------------------- */
-
-static void check_limits(void *context)
-{
-    fpd_pools *pools = context;
-    int64_t now = fpd_monotonic_now();
-    int is_waiting = 0;
-
-    for (apr_hash_index_t *i = apr_hash_first(NULL, pools->children); i != NULL;
-         i = apr_hash_next(i)) {
-        fpd_child *child = apr_hash_this_val(i);
-        fpd_children_check(child, now);
-        is_waiting |= child->stop_by != 0;
-    }
-    if (is_waiting) {
-        fpd_loop_timer_set(pools->check, now + CHECK_EVERY);
-    }
-}
-
-void fpd_pools_watch_limits(fpd_pools *pools)
-{
-    if (!fpd_loop_timer_is_set(pools->check)) {
-        fpd_loop_timer_set(pools->check, fpd_monotonic_now() + CHECK_EVERY);
-    }
-}
-
-void fpd_pools_stop_child(fpd_child *child)
-{
-    fpd_pool_record *record = child->owner;
-
-    fpd_children_stop(child);
-    fpd_pools_watch_limits(record->pools);
-}
-
-void fpd_pools_drain_child(fpd_child *child, int patience, fpd_child *successor)
-{
-    fpd_pool_record *record = child->owner;
-
-    if (successor != NULL && (successor->is_answering || record->pools->is_finishing)) {
-        successor = NULL; /* it would refuse what it gets */
-    }
-    fpd_children_drain(child, patience, successor);
-    fpd_pools_watch_limits(record->pools);
-}
-
-void fpd_pools_retire(fpd_pool_record *record, fpd_child *child, fpd_child *successor)
-{
-    if (child != NULL) {
-        fpd_pools_drain_child(
-            child, child->is_answering ? 1 : record->plan->process_control_timeout, successor);
-    }
-}
-
-/* It may be serving already: its READY may have come, and is heard then, or be on its way, so even
- * then it is drained, but not for long; what it accepted goes to the one that serves. */
-void fpd_pools_drop_next(fpd_pool_record *record)
-{
-    if (record->next != NULL) {
-        fpd_children_take_messages(record->next);
-    }
-    if (record->next != NULL) {
-        fpd_pools_drain_child(record->next, START_PATIENCE, record->current);
-        record->next = NULL;
-    }
 }
 
 /* ---- starts ------------------------------------------------------------------------------- */
@@ -577,26 +509,4 @@ int fpd_pools_reap(fpd_pools *pools, pid_t pid, int wait_status)
     free_if_gone(record);
     pools->on_change(pools->context);
     return 1;
-}
-
-/* ---- all pools ---------------------------------------------------------------------------- */
-
-fpd_pools *fpd_pools_create(fpd_loop *loop, const char *const *host_directories,
-                            fpd_pools_change_fn *on_change, fpd_pools_crash_fn *on_crash,
-                            void *context, apr_pool_t *pool)
-{
-    fpd_pools *pools = apr_pcalloc(pool, sizeof(*pools));
-
-    pools->pool = pool;
-    pools->loop = loop;
-    pools->host_directories = host_directories;
-    pools->on_change = on_change;
-    pools->on_crash = on_crash;
-    pools->context = context;
-    pools->listeners = fpd_listeners_create(pool);
-    pools->records = apr_hash_make(pool);
-    pools->children = apr_hash_make(pool);
-    pools->check = fpd_loop_timer_create(loop, check_limits, pools);
-    fpd_pools_create_permits(pools);
-    return pools;
 }

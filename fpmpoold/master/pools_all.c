@@ -1,9 +1,30 @@
-/* pools_all.c - what is done to every pool at once: the end, new logs, lists, counts.
+/* pools_all.c - what is done to every pool at once: the beginning and the end, new logs, lists,
+ * counts.
  *
  * Runs in the master. What it means for one pool is in pools.c.
  */
 #include "master/logs.h"
 #include "master/pools_private.h"
+
+fpd_pools *fpd_pools_create(fpd_loop *loop, const char *const *host_directories,
+                            fpd_pools_change_fn *on_change, fpd_pools_crash_fn *on_crash,
+                            void *context, apr_pool_t *pool)
+{
+    fpd_pools *pools = apr_pcalloc(pool, sizeof(*pools));
+
+    pools->pool = pool;
+    pools->loop = loop;
+    pools->host_directories = host_directories;
+    pools->on_change = on_change;
+    pools->on_crash = on_crash;
+    pools->context = context;
+    pools->listeners = fpd_listeners_create(pool);
+    pools->records = apr_hash_make(pool);
+    pools->children = apr_hash_make(pool);
+    pools->check = fpd_loop_timer_create(loop, fpd_pools_check_limits, pools);
+    fpd_pools_create_permits(pools);
+    return pools;
+}
 
 apr_array_header_t *fpd_pools_list(const fpd_pools *pools, apr_pool_t *scratch)
 {

@@ -1,6 +1,7 @@
 /* pools_private.h - what the parts of pools.h share: one pool's record, and all of them.
  *
- * Private to pools.c (one pool's life), pools_change.c (what operators ask of it), pools_status.c
+ * Private to pools.c (one pool's life), pools_ends.c (how its processes end),
+ * pools_change.c (what operators ask of it), pools_status.c
  * (its second address), pools_all.c (all pools at once), pools_report.c, pools_permits.c
  * (process.max) and pools_state.c (over an exec).
  */
@@ -65,6 +66,8 @@ void fpd_pools_take_message(fpd_child *child, const fpd_message *message);
 void fpd_pools_fall_asleep(fpd_pool_record *record);
 /* Some child has stop_by set. */
 void fpd_pools_watch_limits(fpd_pools *pools);
+/* fpd_loop_timer_fn: ends those whose time has come. */
+void fpd_pools_check_limits(void *context);
 
 /* Ends of a child that are watched: STOP now; DRAIN, and STOP after `patience` seconds. successor:
  * as in children.h. */
