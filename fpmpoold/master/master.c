@@ -38,7 +38,7 @@ static void check_end(void *context)
         return;
     }
     if (self->state == FPD_MASTER_FINISHING && fpd_monotonic_now() < self->orphans_until &&
-        fpd_daemon_has_children()) {
+        fpd_pools_may_have_orphans(self->pools) && fpd_daemon_has_children()) {
         fpd_loop_timer_set(self->orphan_timer, self->orphans_until);
         return;
     }

@@ -496,6 +496,7 @@ int fpd_pools_reap(fpd_pools *pools, pid_t pid, int wait_status)
         return 0;
     }
     record = child->owner;
+    pools->may_have_orphans |= !WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0;
     apr_hash_set(pools->children, &child->pid, sizeof(pid_t), NULL);
     /* what it said last explains its end: read before the line about it */
     (void)fpd_logs_take_datagrams(&child->source, child->log_fd);

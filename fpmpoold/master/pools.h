@@ -33,6 +33,10 @@ void fpd_pools_set_process_max(fpd_pools *pools, int process_max);
  * alive: how many children the master has, without the one that tests a reload. */
 void fpd_pools_count_orphans(fpd_pools *pools, unsigned alive);
 
+/* May there be such workers? Without one, a child that is no host is a program that a script has
+ * left behind, and nobody waits for that. */
+int fpd_pools_may_have_orphans(const fpd_pools *pools);
+
 /* Have workers of this pool crashed since its generation began? */
 int fpd_pools_has_crashed(const fpd_pools *pools, const char *name);
 

@@ -153,6 +153,11 @@ fpd_pools_counts fpd_pools_count(const fpd_pools *pools)
     return counts;
 }
 
+int fpd_pools_may_have_orphans(const fpd_pools *pools)
+{
+    return pools->may_have_orphans;
+}
+
 int fpd_pools_has_crashed(const fpd_pools *pools, const char *name)
 {
     const fpd_pool_record *record = apr_hash_get(pools->records, name, APR_HASH_KEY_STRING);

@@ -174,6 +174,7 @@ void fpd_pools_count_orphans(fpd_pools *pools, unsigned alive)
 {
     uint32_t strangers = count_strangers(pools, alive);
 
+    pools->may_have_orphans = pools->may_have_orphans && strangers > 0;
     for (apr_hash_index_t *i = apr_hash_first(NULL, pools->records);
          i != NULL && pools->permits.orphaned > strangers; i = apr_hash_next(i)) {
         fpd_pool_record *record = apr_hash_this_val(i);

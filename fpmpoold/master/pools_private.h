@@ -52,6 +52,7 @@ struct fpd_pools {
     fpd_loop_timer *permit_timer;
     int64_t permit_warned_at; /* 0: never */
     fpd_pools_crash_fn *on_crash;
+    int may_have_orphans; /* a pool process was killed or crashed: its workers may run on */
     int is_finishing;
     unsigned changing;       /* records with is_changing */
     uint64_t ended_requests; /* of processes that are gone */

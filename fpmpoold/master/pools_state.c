@@ -98,6 +98,7 @@ void fpd_pools_save(const fpd_pools *pools, const apr_array_header_t *plans, fpd
     state->ended_slow_requests = limit(pools->ended_slow_requests);
     fpd_listeners_save(pools->listeners, state);
     state->orphans = (int32_t)pools->permits.orphaned;
+    state->may_have_orphans = pools->may_have_orphans;
     for (int i = 0; i < plans->nelts; i++) {
         save_record(&to,
                     apr_hash_get(pools->records, APR_ARRAY_IDX(plans, i, fpd_plan_pool *)->name,
@@ -194,6 +195,7 @@ void fpd_pools_resume(fpd_pools *pools, const fpd_state *state)
     pools->ended_requests = (uint64_t)state->ended_requests;
     pools->ended_slow_requests = (uint64_t)state->ended_slow_requests;
     pools->permits.orphaned = (uint32_t)state->orphans;
+    pools->may_have_orphans = state->may_have_orphans;
     for (int i = 0; i < state->pools->nelts; i++) {
         resume_record(pools, APR_ARRAY_IDX(state->pools, i, fpd_state_pool *));
     }

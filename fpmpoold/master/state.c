@@ -108,6 +108,7 @@ static const fpd_record_field state_fields[] = {
     BOOLEAN(fpd_state, is_told_to_reload),
     TIME(fpd_state, notified_requests),
     NUMBER(fpd_state, orphans, 0, INT32_MAX),
+    BOOLEAN(fpd_state, may_have_orphans),
 };
 
 #define COUNT_OF(table) (sizeof(table) / sizeof((table)[0]))

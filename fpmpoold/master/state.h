@@ -97,7 +97,8 @@ typedef struct fpd_state {
     int32_t reload_again;
     int32_t wants_emergency;
     int64_t no_emergency_before;
-    int32_t orphans;       /* of process.max, those of pools that are gone too */
+    int32_t orphans; /* of process.max, those of pools that are gone too */
+    int32_t may_have_orphans;
     const char *pid_file;  /* NULL: none was written */
     const char *error_log; /* fpd_logs */
     int error_fd;

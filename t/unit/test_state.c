@@ -50,6 +50,7 @@ static fpd_state *sample(void)
     state->is_background = 1;
     state->reload_again = 1;
     state->orphans = 3;
+    state->may_have_orphans = 1;
     state->pid_file = "/run/x.pid";
     state->error_log = "/var/log/x";
     state->error_fd = 9;
@@ -121,6 +122,7 @@ START_TEST(every_member_survives)
     ck_assert_int_eq(back->replace_all, 0);
     ck_assert_int_eq(back->reload_again, 1);
     ck_assert_int_eq(back->orphans, 3);
+    ck_assert_int_eq(back->may_have_orphans, 1);
     ck_assert_str_eq(back->pid_file, "/run/x.pid");
     ck_assert_str_eq(back->error_log, "/var/log/x");
     ck_assert_int_eq(back->error_fd, 9);
