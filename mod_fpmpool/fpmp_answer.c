@@ -119,12 +119,11 @@ static int set_substitute(const fpmp_dir_conf *conf, const fpmp_header_line *lin
 
 /* What a script told with apache_note() or apache_setenv(). This module's own notes stay its own.
  */
-static int take_told(request_rec *r, const fpmp_pool *pool, const fpmp_header_line *line,
+static int take_told(request_rec *r, const fpmp_server *server, const fpmp_header_line *line,
                      const char *value)
 {
     int is_note = fpmp_header_is(line, WIRE_HEADER_NOTE);
-    if (pool->server.type != FPMP_TYPE_FPMPOOL ||
-        (!is_note && !fpmp_header_is(line, WIRE_HEADER_ENV))) {
+    if (server->type != FPMP_TYPE_FPMPOOL || (!is_note && !fpmp_header_is(line, WIRE_HEADER_ENV))) {
         return 0;
     }
     const char *equals = strchr(value, '=');
@@ -142,14 +141,14 @@ static int take_told(request_rec *r, const fpmp_pool *pool, const fpmp_header_li
 
 /* Returns 0 for a line that makes the whole answer invalid. */
 static int apply_line(request_rec *r, const fpmp_dir_conf *conf, const fpmp_pool *pool,
-                      const fpmp_header_line *line, fpmp_answer *answer)
+                      const fpmp_server *server, const fpmp_header_line *line, fpmp_answer *answer)
 {
     const char *value = apr_pstrmemdup(r->pool, line->value, line->value_length);
     if (fpmp_header_is(line, "Status")) {
         return set_status(r, line, value, answer);
     }
     if (set_own(r, pool, line, value, answer) || is_one_of(line, not_passed) ||
-        take_told(r, pool, line, value) || set_substitute(conf, line, value, answer)) {
+        take_told(r, server, line, value) || set_substitute(conf, line, value, answer)) {
         return 1;
     }
     /* err_headers_out, so that it survives a 304 or an ErrorDocument. */
@@ -163,7 +162,8 @@ static int apply_line(request_rec *r, const fpmp_dir_conf *conf, const fpmp_pool
 }
 
 const char *fpmp_answer_apply(fpmp_answer *answer, request_rec *r, const fpmp_dir_conf *conf,
-                              const fpmp_pool *pool, const char *bytes, apr_size_t length)
+                              const fpmp_pool *pool, const fpmp_server *server, const char *bytes,
+                              apr_size_t length)
 {
     static const fpmp_answer nothing = {.length = -1};
     const char *end = bytes + length;
@@ -175,7 +175,7 @@ const char *fpmp_answer_apply(fpmp_answer *answer, request_rec *r, const fpmp_di
         if (!result) {
             return NULL;
         }
-        if (result < 0 || !apply_line(r, conf, pool, &line, answer)) {
+        if (result < 0 || !apply_line(r, conf, pool, server, &line, answer)) {
             return start;
         }
     }

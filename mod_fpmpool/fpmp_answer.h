@@ -20,7 +20,8 @@ typedef struct fpmp_answer {
 /* Applies a whole block to r: status, headers_out, err_headers_out. Returns NULL, or the line that
  * makes the answer invalid, at which it stopped. */
 const char *fpmp_answer_apply(fpmp_answer *answer, request_rec *r, const fpmp_dir_conf *conf,
-                              const fpmp_pool *pool, const char *bytes, apr_size_t length);
+                              const fpmp_pool *pool, const fpmp_server *server, const char *bytes,
+                              apr_size_t length);
 
 /* OK, or 304 or 412 by the request's conditions and the validators that the script gave. */
 int fpmp_answer_meets_conditions(request_rec *r, const fpmp_answer *answer);

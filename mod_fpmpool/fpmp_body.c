@@ -261,6 +261,11 @@ int fpmp_body_is_repeatable(const fpmp_body *body)
     return body->kind != FPMP_BODY_PARTIAL;
 }
 
+int fpmp_body_can_rewind(const fpmp_body *body)
+{
+    return body->received == (apr_off_t)body->memory_used + body->file_length;
+}
+
 void fpmp_body_rewind(fpmp_body *body)
 {
     body->memory_sent = 0;
@@ -329,6 +334,24 @@ static int is_drained(const fpmp_body *body)
            body->is_at_end;
 }
 
+/* Bytes that were streamed may be wanted again. They are behind what memory has, if nothing was
+ * left out before. */
+static void remember(fpmp_body *body, const uint8_t *bytes, apr_size_t length)
+{
+    apr_size_t need = body->memory_used + length;
+    if (need > body->keep_most || body->received != (apr_off_t)need) {
+        return;
+    }
+    if (need > body->memory_size) {
+        apr_size_t larger = 2 * body->memory_size;
+        larger = larger < body->keep_most ? larger : body->keep_most;
+        make_memory(body, larger > need ? larger : need);
+    }
+    memcpy(body->memory + body->memory_used, bytes, length);
+    body->memory_used += length;
+    body->memory_sent = body->memory_used;
+}
+
 static fpmp_body_fill next_chunk(fpmp_body *body, const uint8_t **bytes, apr_size_t *length)
 {
     if (!body->chunk) {
@@ -344,6 +367,7 @@ static fpmp_body_fill next_chunk(fpmp_body *body, const uint8_t **bytes, apr_siz
     }
     if (result == FPMP_FILL_READY && used < CHUNK_CONTENT && !body->is_at_end) {
         result = pull(body, APR_NONBLOCK_READ, (char *)content + used, CHUNK_CONTENT - used, &got);
+        remember(body, content + used, got);
         used += got;
     }
     if (result == FPMP_FILL_ERROR || (result == FPMP_FILL_WAIT && !used)) {

@@ -29,8 +29,9 @@ typedef struct fpmp_body {
     apr_size_t memory_size;
     apr_file_t *file; /* what memory could not take; NULL: nothing */
     apr_off_t file_length;
-    int is_at_end; /* the client sent all */
-    int status;    /* why reading failed: an HTTP status; 0: it did not */
+    int is_at_end;        /* the client sent all */
+    apr_size_t keep_most; /* how much of what is streamed stays in memory for another attempt */
+    int status;           /* why reading failed: an HTTP status; 0: it did not */
     apr_bucket_brigade *input;
     uint8_t *chunk; /* private to fill */
     apr_size_t memory_sent;
@@ -54,10 +55,14 @@ void fpmp_body_open(fpmp_body *body, request_rec *r);
 int fpmp_body_prepare(fpmp_body *body, const fpmp_dir_conf *conf, const fpmp_pool *pool,
                       int can_stream_unknown);
 
-/* Can it be sent again from its start? */
+/* Will it be possible to send it again, whatever happens? */
 int fpmp_body_is_repeatable(const fpmp_body *body);
 
-/* Starts over with the first byte (a repeatable body, for another attempt). */
+/* Is everything that came from the client still there? (A streamed body: while it is small, or
+ * nothing of it was asked for.) */
+int fpmp_body_can_rewind(const fpmp_body *body);
+
+/* Starts over with the first byte, for another attempt. */
 void fpmp_body_rewind(fpmp_body *body);
 
 /* The next bytes to write: STDIN records. They stay valid until the next call. Never blocks on the

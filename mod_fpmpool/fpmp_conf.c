@@ -16,9 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KIBIBYTE ((apr_size_t)1024)
-#define MEBIBYTE (1024 * KIBIBYTE)
-
 #define SOCKET_DIR_DEFAULT  "/run/fpmpool"
 #define RETRY_AFTER_DEFAULT 5
 #define BODY_MEMORY_DEFAULT (64 * KIBIBYTE)
@@ -42,6 +39,7 @@ void *fpmp_conf_dir_create(apr_pool_t *pool, char *path)
     conf->flush = FPMP_FLUSH_AUTO;
     conf->max_params = MAX_PARAMS_DEFAULT;
     conf->max_header = MAX_HEADER_DEFAULT;
+    conf->fails_over = FPMP_FAILOVER_DOWN | FPMP_FAILOVER_OVERLOAD;
     return conf;
 }
 
@@ -56,6 +54,9 @@ void *fpmp_conf_dir_merge(apr_pool_t *pool, void *outer_conf, void *inner_conf)
         merged->field##_set = 1;                                                                   \
     }
     MERGE(pool)
+    if (inner->pool_set) {
+        merged->fallbacks = inner->fallbacks;
+    }
     MERGE(retry_after)
     MERGE(checks_script)
     MERGE(authorization)
@@ -68,6 +69,7 @@ void *fpmp_conf_dir_merge(apr_pool_t *pool, void *outer_conf, void *inner_conf)
     MERGE(send_roots)
     MERGE(overridden)
     MERGE(resolves_root)
+    MERGE(fails_over)
 #undef MERGE
     if (inner->body_set) {
         merged->body_mode = inner->body_mode;
@@ -83,6 +85,12 @@ void *fpmp_conf_dir_merge(apr_pool_t *pool, void *outer_conf, void *inner_conf)
     }
     fpmp_pool_overlay(&merged->server_timeouts, &inner->server_timeouts);
     fpmp_pool_overlay(&merged->section_timeouts, &inner->section_timeouts);
+    if (inner->server_retry.is_set) {
+        merged->server_retry = inner->server_retry;
+    }
+    if (inner->section_retry.is_set) {
+        merged->section_retry = inner->section_retry;
+    }
     return merged;
 }
 
@@ -132,31 +140,6 @@ fpmp_global *fpmp_conf_global(const server_rec *server)
 
 /* ---- values ---------------------------------------------------------------------------------- */
 
-/* A number of bytes with K or M behind it. NULL, or what is wrong. */
-static const char *read_size(apr_pool_t *pool, const char *text, apr_size_t least, apr_size_t most,
-                             apr_size_t *size)
-{
-    char *rest = NULL;
-    apr_int64_t number = apr_isdigit(*text) ? apr_strtoi64(text, &rest, 10) : -1;
-    apr_size_t unit = 1;
-    if (number >= 0 && (*rest == 'k' || *rest == 'K')) {
-        unit = KIBIBYTE;
-        rest++;
-    } else if (number >= 0 && (*rest == 'm' || *rest == 'M')) {
-        unit = MEBIBYTE;
-        rest++;
-    }
-    if (number < 0 || *rest || number > INT_MAX || (apr_size_t)number * unit < least ||
-        (apr_size_t)number * unit > most) {
-        return apr_psprintf(pool,
-                            "\"%s\" is not a size from %" APR_SIZE_T_FMT " to %" APR_SIZE_T_FMT
-                            " bytes (K and M may follow the number)",
-                            text, least, most);
-    }
-    *size = (apr_size_t)number * unit;
-    return NULL;
-}
-
 static const char *set_socket_dir(cmd_parms *cmd, void *dir_conf, const char *directory)
 {
     (void)dir_conf;
@@ -190,18 +173,8 @@ static const char *describe_section(apr_pool_t *pool, const ap_directive_t *line
     return text;
 }
 
-static const char *set_pool(cmd_parms *cmd, void *dir_conf, const char *name)
+static void note_use(cmd_parms *cmd, void *dir_conf, const char *name, int is_fallback)
 {
-    fpmp_dir_conf *conf = dir_conf;
-    conf->pool_set = 1;
-    if (!strcasecmp(name, "none")) {
-        conf->pool = NULL;
-        return NULL;
-    }
-    const char *wrong = fpmp_conf_check_name(cmd, name);
-    if (wrong) {
-        return wrong;
-    }
     fpmp_server_conf *server = ap_get_module_config(cmd->server->module_config, &fpmpool_module);
     fpmp_use *use = apr_array_push(server->uses);
     use->name = name;
@@ -209,8 +182,76 @@ static const char *set_pool(cmd_parms *cmd, void *dir_conf, const char *name)
     use->section = describe_section(cmd->pool, cmd->directive);
     use->file = cmd->directive->filename;
     use->line = cmd->directive->line_num;
-    conf->pool = name;
+    use->is_fallback = is_fallback;
+}
+
+static const char *set_pool(cmd_parms *cmd, void *dir_conf, int count, char *const names[])
+{
+    fpmp_dir_conf *conf = dir_conf;
+    conf->pool_set = 1;
+    conf->pool = NULL;
+    conf->fallbacks = NULL;
+    if (count < 1 || count > FPMP_POOLS_MAX) {
+        return apr_psprintf(cmd->pool, "FpmPool takes a pool's name, then up to %d fallbacks",
+                            FPMP_POOLS_MAX - 1);
+    }
+    if (count == 1 && !strcasecmp(names[0], "none")) {
+        return NULL;
+    }
+    for (int i = 0; i < count; i++) {
+        const char *wrong = strcasecmp(names[i], "none")
+                                ? fpmp_conf_check_name(cmd, names[i])
+                                : "FpmPool: none does not go with other names: remove one of both";
+        for (int earlier = 0; !wrong && earlier < i; earlier++) {
+            wrong = strcmp(names[earlier], names[i])
+                        ? NULL
+                        : apr_psprintf(cmd->pool, "FpmPool names \"%s\" twice", names[i]);
+        }
+        if (wrong) {
+            return wrong;
+        }
+        note_use(cmd, dir_conf, names[i], i > 0);
+        if (i) {
+            *(const char **)apr_array_push(conf->fallbacks) = names[i];
+        } else {
+            conf->pool = names[0];
+            conf->fallbacks =
+                count > 1 ? apr_array_make(cmd->pool, count - 1, sizeof(const char *)) : NULL;
+        }
+    }
     return NULL;
+}
+
+static const char *set_failover(cmd_parms *cmd, void *dir_conf, const char *word)
+{
+    fpmp_dir_conf *conf = dir_conf;
+    char *rest = NULL;
+    if (strncasecmp(word, "on=", 3)) {
+        return apr_psprintf(cmd->pool, "FpmPoolFailover: \"%s\": known is on=down,overload", word);
+    }
+    conf->fails_over = 0;
+    conf->fails_over_set = 1;
+    for (char *on = apr_strtok(apr_pstrdup(cmd->pool, word + 3), ",", &rest); on;
+         on = apr_strtok(NULL, ",", &rest)) {
+        if (!strcasecmp(on, "down")) {
+            conf->fails_over |= FPMP_FAILOVER_DOWN;
+        } else if (!strcasecmp(on, "overload")) {
+            conf->fails_over |= FPMP_FAILOVER_OVERLOAD;
+        } else {
+            return apr_psprintf(cmd->pool,
+                                "FpmPoolFailover: on=%s: known are down, overload or both with a "
+                                "comma",
+                                on);
+        }
+    }
+    return conf->fails_over ? NULL : "FpmPoolFailover: on= needs down, overload or both";
+}
+
+static const char *set_retry(cmd_parms *cmd, void *dir_conf, const char *arguments)
+{
+    fpmp_dir_conf *conf = dir_conf;
+    return fpmp_conf_read_retry(cmd, arguments,
+                                cmd->path ? &conf->section_retry : &conf->server_retry);
 }
 
 static const char *set_timeout(cmd_parms *cmd, void *dir_conf, const char *arguments)
@@ -224,7 +265,8 @@ static const char *set_retry_after(cmd_parms *cmd, void *dir_conf, const char *t
 {
     fpmp_dir_conf *conf = dir_conf;
     apr_size_t seconds = 0;
-    if (read_size(cmd->pool, text, 0, 86400, &seconds) || !apr_isdigit(text[strlen(text) - 1])) {
+    if (fpmp_conf_read_size(cmd->pool, text, 0, 86400, &seconds) ||
+        !apr_isdigit(text[strlen(text) - 1])) {
         return "FpmPoolRetryAfter takes seconds from 0 (no header) to 86400";
     }
     conf->retry_after = (int)seconds;
@@ -276,8 +318,8 @@ static const char *set_body(cmd_parms *cmd, void *dir_conf, const char *mode, co
         if (strncasecmp(option, "memory=", 7)) {
             return apr_psprintf(cmd->pool, "FpmPoolBody: \"%s\": known is memory=", option);
         }
-        const char *wrong =
-            read_size(cmd->pool, option + 7, 4 * KIBIBYTE, 64 * MEBIBYTE, &conf->body_memory);
+        const char *wrong = fpmp_conf_read_size(cmd->pool, option + 7, 4 * KIBIBYTE, 64 * MEBIBYTE,
+                                                &conf->body_memory);
         if (wrong) {
             return apr_pstrcat(cmd->pool, "FpmPoolBody: memory=: ", wrong, NULL);
         }
@@ -317,7 +359,8 @@ static const char *set_max_params(cmd_parms *cmd, void *dir_conf, const char *te
 {
     fpmp_dir_conf *conf = dir_conf;
     conf->max_params_set = 1;
-    const char *wrong = read_size(cmd->pool, text, 4 * KIBIBYTE, 64 * MEBIBYTE, &conf->max_params);
+    const char *wrong =
+        fpmp_conf_read_size(cmd->pool, text, 4 * KIBIBYTE, 64 * MEBIBYTE, &conf->max_params);
     return wrong ? apr_pstrcat(cmd->pool, "FpmPoolMaxParams: ", wrong, NULL) : NULL;
 }
 
@@ -325,7 +368,8 @@ static const char *set_max_header(cmd_parms *cmd, void *dir_conf, const char *te
 {
     fpmp_dir_conf *conf = dir_conf;
     conf->max_header_set = 1;
-    const char *wrong = read_size(cmd->pool, text, 1 * KIBIBYTE, 64 * MEBIBYTE, &conf->max_header);
+    const char *wrong =
+        fpmp_conf_read_size(cmd->pool, text, 1 * KIBIBYTE, 64 * MEBIBYTE, &conf->max_header);
     return wrong ? apr_pstrcat(cmd->pool, "FpmPoolMaxHeader: ", wrong, NULL) : NULL;
 }
 
@@ -365,7 +409,7 @@ static const char *set_buffer(cmd_parms *cmd, void *dir_conf, const char *size, 
         return option ? "FpmPoolBuffer off takes no option: remove it" : NULL;
     }
     const char *wrong =
-        read_size(cmd->pool, size, 4 * KIBIBYTE, 64 * MEBIBYTE, &conf->buffer_memory);
+        fpmp_conf_read_size(cmd->pool, size, 4 * KIBIBYTE, 64 * MEBIBYTE, &conf->buffer_memory);
     if (wrong) {
         return apr_pstrcat(cmd->pool, "FpmPoolBuffer: ", wrong, "; off is the other choice", NULL);
     }
@@ -375,7 +419,7 @@ static const char *set_buffer(cmd_parms *cmd, void *dir_conf, const char *size, 
     if (strncasecmp(option, "file=", 5)) {
         return apr_psprintf(cmd->pool, "FpmPoolBuffer: \"%s\": known is file=", option);
     }
-    wrong = read_size(cmd->pool, option + 5, 0, 16384 * MEBIBYTE, &conf->buffer_file);
+    wrong = fpmp_conf_read_size(cmd->pool, option + 5, 0, 16384 * MEBIBYTE, &conf->buffer_file);
     return wrong ? apr_pstrcat(cmd->pool, "FpmPoolBuffer: file=: ", wrong, NULL) : NULL;
 }
 
@@ -441,13 +485,24 @@ static char is_admin; /* its address says so: cmd->info of the php_admin_ forms 
 
 const command_rec fpmp_conf_directives[] = {
     AP_INIT_RAW_ARGS("<FpmPoolDefine", fpmp_conf_define_pool, NULL, RSRC_CONF,
-                     "NAME: a pool; contains FpmPoolServer and FpmPoolTimeout"),
-    AP_INIT_RAW_ARGS("FpmPoolServer", fpmp_conf_refuse_server, NULL, RSRC_CONF,
-                     "unix:/path|tcp://host:port [type=fpmpool|fpm|generic] [reuse=on|off]"),
+                     "NAME: a pool; contains FpmPoolServer and how it is used"),
+    AP_INIT_RAW_ARGS("FpmPoolServer", fpmp_conf_refuse_member, NULL, RSRC_CONF,
+                     "unix:/path|tcp://host:port [type=fpmpool|fpm|generic] [reuse=on|off] "
+                     "[weight=1] [max=N] [group=0] [backup] [name=NAME]"),
     AP_INIT_TAKE1("FpmPoolSocketDir", set_socket_dir, NULL, RSRC_CONF,
                   "directory with the socket NAME.sock of each pool without a definition"),
-    AP_INIT_TAKE1("FpmPool", set_pool, NULL, EVERYWHERE,
-                  "name of the pool that runs the scripts here, or none"),
+    AP_INIT_RAW_ARGS("FpmPoolBalance", fpmp_conf_refuse_member, NULL, RSRC_CONF,
+                     "least|roundrobin|first|hash EXPR|sticky COOKIE [strict]"),
+    AP_INIT_RAW_ARGS("FpmPoolHealth", fpmp_conf_refuse_member, NULL, RSRC_CONF,
+                     "[fails=3] [retry=1s..60s]"),
+    AP_INIT_RAW_ARGS("FpmPoolCheck", fpmp_conf_refuse_member, NULL, RSRC_CONF,
+                     "off|connect|ping [interval=2s fast=500ms down=2s timeout=1s rise=2 fall=3]"),
+    AP_INIT_TAKE_ARGV("FpmPool", set_pool, NULL, EVERYWHERE,
+                      "name of the pool that runs the scripts here, then its fallbacks; or none"),
+    AP_INIT_TAKE1("FpmPoolFailover", set_failover, NULL, EVERYWHERE,
+                  "on=down, on=overload or on=down,overload: when the fallbacks of FpmPool serve"),
+    AP_INIT_RAW_ARGS("FpmPoolRetry", set_retry, NULL, EVERYWHERE,
+                     "off|safe|idempotent [attempts=2] [within=2s] [body=64K]"),
     AP_INIT_RAW_ARGS("FpmPoolTimeout", set_timeout, NULL, EVERYWHERE,
                      "connect=1s first=60s idle=60s total=0 keep=30s: time limits of a request"),
     AP_INIT_TAKE1("FpmPoolRetryAfter", set_retry_after, NULL, EVERYWHERE,

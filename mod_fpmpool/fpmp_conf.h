@@ -19,7 +19,9 @@ extern module AP_MODULE_DECLARE_DATA fpmpool_module;
 
 struct fpmp_connections; /* fpmp_conn.h */
 struct fpmp_roots;       /* fpmp_root.h */
-struct fpmp_counters;    /* fpmp_counters.h */
+struct fpmp_share;       /* fpmp_share.h */
+struct fpmp_record;
+struct fpmp_counters; /* fpmp_counters.h */
 
 typedef enum fpmp_authorization {
     FPMP_AUTHORIZATION_OFF,   /* the Authorization header stays in httpd */
@@ -37,13 +39,22 @@ typedef enum fpmp_resolve_mode {
     FPMP_RESOLVE_OFF
 } fpmp_resolve_mode;
 
+#define FPMP_POOLS_MAX 8 /* names of an FpmPool line */
+
+/* When the fallbacks of FpmPool serve: a set of these. */
+enum fpmp_failover { FPMP_FAILOVER_DOWN = 1, FPMP_FAILOVER_OVERLOAD = 2 };
+
 /* Server, virtual host, <Directory>, <Location>, <Files>, <If>. A field counts over the outer
  * section's only if its *_set bit is 1. */
 typedef struct fpmp_dir_conf {
     const char *pool;               /* NULL: `FpmPool none`, or nothing selected */
+    apr_array_header_t *fallbacks;  /* const char *: the pools behind it; NULL: none */
+    int fails_over;                 /* enum fpmp_failover */
     fpmp_timeouts server_timeouts;  /* FpmPoolTimeout of server and virtual host */
     fpmp_timeouts section_timeouts; /* FpmPoolTimeout inside of sections: goes first */
-    int retry_after;                /* seconds */
+    fpmp_retry server_retry;        /* FpmPoolRetry, likewise */
+    fpmp_retry section_retry;
+    int retry_after; /* seconds */
     int checks_script;
     fpmp_authorization authorization;
     fpmp_body_mode body_mode;
@@ -77,6 +88,7 @@ typedef struct fpmp_dir_conf {
     unsigned overridden_set : 1;
     unsigned buffer_set : 1;
     unsigned resolves_root_set : 1;
+    unsigned fails_over_set : 1;
 } fpmp_dir_conf;
 
 /* What the whole server has once. */
@@ -86,6 +98,9 @@ typedef struct fpmp_global {
     int server_count;                     /* servers of all pools */
     struct fpmp_connections *connections; /* of this child; NULL before child_init */
     struct fpmp_roots *roots;             /* likewise */
+    struct fpmp_share *share;             /* with the other children; after post_config */
+    struct fpmp_record **records;         /* in it, by fpmp_server.index */
+    int row;                              /* of this child in it */
     struct fpmp_counters *counters;       /* of all children; NULL: nothing is counted */
 } fpmp_global;
 
@@ -96,6 +111,7 @@ typedef struct fpmp_use {
     const char *section; /* "<Directory /srv>", NULL: the server or virtual host itself */
     const char *file;
     int line;
+    int is_fallback; /* not the first name of its line */
 } fpmp_use;
 
 typedef struct fpmp_server_conf {

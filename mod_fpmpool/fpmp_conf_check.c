@@ -5,6 +5,7 @@
  * not refuse a configuration because a server is not running (yet).
  */
 #include "fpmp_conf.h"
+#include "fpmp_conf_define.h"
 
 #include <http_config.h>
 #include <http_core.h>
@@ -40,9 +41,9 @@ static const fpmp_pool *find_namesake(const fpmp_pool *pool, const fpmp_global *
 }
 
 /* The directory of its socket if that does not exist, else NULL. */
-static const char *find_lost_directory(const fpmp_pool *pool, apr_pool_t *memory)
+static const char *find_lost_directory(const fpmp_server *server, apr_pool_t *memory)
 {
-    const char *path = pool->server.address.path;
+    const char *path = server->address.path;
     const char *slash = path ? strrchr(path, '/') : NULL;
     if (!slash || slash == path) {
         return NULL;
@@ -56,7 +57,7 @@ static const char *find_lost_directory(const fpmp_pool *pool, apr_pool_t *memory
 static void mention_missing(const fpmp_pool *pool, const fpmp_global *global, server_rec *main,
                             apr_pool_t *ptemp)
 {
-    if (!is_config_test() || is_there(pool->server.address.path, ptemp)) {
+    if (!is_config_test() || is_there(pool->servers[0].address.path, ptemp)) {
         return;
     }
     const fpmp_pool *namesake = find_namesake(pool, global, ptemp);
@@ -64,17 +65,20 @@ static void mention_missing(const fpmp_pool *pool, const fpmp_global *global, se
                            ? apr_psprintf(ptemp, " (%s of %s:%d is another: capital letters count)",
                                           namesake->name, namesake->file, namesake->line)
                            : "";
-    ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, main,
-                 "FPMP0001: %s:%d: FpmPool %s: there is no <FpmPoolDefine %s>%s, and no socket %s "
-                 "yet%s: start that pool, or correct the name",
-                 pool->file, pool->line, pool->name, pool->name, hint, pool->server.address.path,
-                 find_lost_directory(pool, ptemp) ? ", nor its directory (FpmPoolSocketDir)" : "");
+    ap_log_error(
+        APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, main,
+        "FPMP0001: %s:%d: FpmPool %s: there is no <FpmPoolDefine %s>%s, and no socket %s "
+        "yet%s: start that pool, or correct the name",
+        pool->file, pool->line, pool->name, pool->name, hint, pool->servers[0].address.path,
+        find_lost_directory(&pool->servers[0], ptemp) ? ", nor its directory (FpmPoolSocketDir)"
+                                                      : "");
 }
 
 /* Nobody can make a socket in a directory that does not exist. */
-static void mention_directory(const fpmp_pool *pool, server_rec *main, apr_pool_t *ptemp)
+static void mention_directory(const fpmp_pool *pool, const fpmp_server *server, server_rec *main,
+                              apr_pool_t *ptemp)
 {
-    const char *directory = find_lost_directory(pool, ptemp);
+    const char *directory = find_lost_directory(server, ptemp);
     if (directory) {
         ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, main,
                      "FPMP0007: %s:%d: pool %s: there is no directory %s for its socket: start "
@@ -107,7 +111,7 @@ static const fpmp_use *find_earlier(const apr_array_header_t *uses, int before)
     const fpmp_use *use = &APR_ARRAY_IDX(uses, before, const fpmp_use);
     for (int i = before - 1; i >= 0; i--) {
         const fpmp_use *earlier = &APR_ARRAY_IDX(uses, i, const fpmp_use);
-        if (earlier->place == use->place) {
+        if (earlier->place == use->place && !use->is_fallback && !earlier->is_fallback) {
             return earlier;
         }
     }
@@ -154,10 +158,15 @@ static int imply_pool(const fpmp_use *use, fpmp_global *global, server_rec *main
     pool->file = use->file;
     pool->line = use->line;
     pool->is_implied = 1;
-    pool->server.type = FPMP_TYPE_FPMPOOL;
-    pool->server.reuses = 1;
-    const char *wrong =
-        fpmp_address_imply(&pool->server.address, global->socket_dir, use->name, pconf);
+    fpmp_conf_init_pool(pool);
+    fpmp_server *server = apr_pcalloc(pconf, sizeof(*server));
+    server->type = FPMP_TYPE_FPMPOOL;
+    server->reuses = 1;
+    server->weight = 1;
+    pool->servers = server;
+    pool->server_count = 1;
+    const char *wrong = fpmp_address_imply(&server->address, global->socket_dir, use->name, pconf);
+    server->name = server->address.label;
     if (wrong) {
         ap_log_error(APLOG_MARK, APLOG_EMERG | APLOG_STARTUP, 0, main,
                      "FPMP0002: %s:%d: FpmPool %s: %s (FpmPoolSocketDir)", use->file, use->line,
@@ -170,14 +179,15 @@ static int imply_pool(const fpmp_use *use, fpmp_global *global, server_rec *main
 }
 
 /* A name service that does not answer now must not keep httpd from starting: children ask again. */
-static void resolve_pool(fpmp_pool *pool, server_rec *main, apr_pool_t *ptemp)
+static void resolve_server(const fpmp_pool *pool, fpmp_server *server, server_rec *main,
+                           apr_pool_t *ptemp)
 {
-    apr_status_t status = fpmp_address_resolve(&pool->server.address, ptemp);
+    apr_status_t status = fpmp_address_resolve(&server->address, ptemp);
     if (status != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, status, main,
                      "FPMP0003: %s:%d: pool %s: the host of %s is not known now; it is looked up "
                      "again for each request: correct it, or use an address",
-                     pool->file, pool->line, pool->name, pool->server.address.label);
+                     pool->file, pool->line, pool->name, server->address.label);
     }
 }
 
@@ -198,10 +208,13 @@ int fpmp_conf_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
     global->server_count = 0;
     for (apr_hash_index_t *at = apr_hash_first(ptemp, global->pools); at; at = apr_hash_next(at)) {
         fpmp_pool *pool = apr_hash_this_val(at);
-        resolve_pool(pool, main, ptemp);
-        pool->server.index = global->server_count++;
-        if (is_config_test() && !pool->is_implied) {
-            mention_directory(pool, main, ptemp);
+        for (int i = 0; i < pool->server_count; i++) {
+            fpmp_server *server = &pool->servers[i];
+            resolve_server(pool, server, main, ptemp);
+            server->index = global->server_count++;
+            if (is_config_test() && !pool->is_implied) {
+                mention_directory(pool, server, main, ptemp);
+            }
         }
     }
     if (is_config_test()) {

@@ -10,6 +10,7 @@
 #include <http_config.h>
 #include <apr_lib.h>
 #include <apr_strings.h>
+#include <limits.h>
 #include <string.h>
 
 int fpmp_conf_read_choice(const char *text, const char *const *choices)
@@ -75,68 +76,31 @@ const char *fpmp_conf_read_timeouts(cmd_parms *cmd, const char *arguments, fpmp_
     return NULL;
 }
 
+const char *fpmp_conf_read_size(apr_pool_t *pool, const char *text, apr_size_t least,
+                                apr_size_t most, apr_size_t *size)
+{
+    char *rest = NULL;
+    apr_int64_t number = apr_isdigit(*text) ? apr_strtoi64(text, &rest, 10) : -1;
+    apr_size_t unit = 1;
+    if (number >= 0 && (*rest == 'k' || *rest == 'K')) {
+        unit = KIBIBYTE;
+        rest++;
+    } else if (number >= 0 && (*rest == 'm' || *rest == 'M')) {
+        unit = MEBIBYTE;
+        rest++;
+    }
+    if (number < 0 || *rest || number > INT_MAX || (apr_size_t)number * unit < least ||
+        (apr_size_t)number * unit > most) {
+        return apr_psprintf(pool,
+                            "\"%s\" is not a size from %" APR_SIZE_T_FMT " to %" APR_SIZE_T_FMT
+                            " bytes (K and M may follow the number)",
+                            text, least, most);
+    }
+    *size = (apr_size_t)number * unit;
+    return NULL;
+}
+
 /* ---- pools ----------------------------------------------------------------------------------- */
-
-static const char *set_server_type(cmd_parms *cmd, const char *value, fpmp_pool *pool)
-{
-    static const char *const types[] = {"fpmpool", "fpm", "generic", NULL};
-    int type = fpmp_conf_read_choice(value, types);
-    if (type < 0) {
-        return apr_psprintf(cmd->pool, "FpmPoolServer: type=%s: known are fpmpool, fpm, generic",
-                            value);
-    }
-    pool->server.type = (fpmp_server_type)type;
-    return NULL;
-}
-
-static const char *read_server(cmd_parms *cmd, const char *arguments, fpmp_pool *pool)
-{
-    static const char *const switches[] = {"off", "on", NULL};
-    int reuses = -1;
-    if (pool->server.address.label) {
-        return apr_psprintf(cmd->pool,
-                            "a second FpmPoolServer in pool \"%s\": a pool has exactly one server",
-                            pool->name);
-    }
-    const char *address = ap_getword_conf(cmd->pool, &arguments);
-    const char *wrong = fpmp_address_parse(&pool->server.address, address, cmd->pool);
-    if (wrong) {
-        return apr_pstrcat(cmd->pool, "FpmPoolServer: ", wrong, NULL);
-    }
-    while (*arguments) {
-        const char *word = ap_getword_conf(cmd->pool, &arguments);
-        if (!strncasecmp(word, "type=", 5)) {
-            wrong = set_server_type(cmd, word + 5, pool);
-            if (wrong) {
-                return wrong;
-            }
-        } else if (!strncasecmp(word, "reuse=", 6)) {
-            reuses = fpmp_conf_read_choice(word + 6, switches);
-            if (reuses < 0) {
-                return "FpmPoolServer: reuse= is on or off";
-            }
-        } else {
-            return apr_psprintf(cmd->pool,
-                                "FpmPoolServer: \"%s\": known are type= and reuse=", word);
-        }
-    }
-    pool->server.reuses = reuses >= 0 ? reuses : pool->server.type == FPMP_TYPE_FPMPOOL;
-    return NULL;
-}
-
-static const char *read_member(cmd_parms *cmd, const ap_directive_t *member, fpmp_pool *pool)
-{
-    if (!strcasecmp(member->directive, "FpmPoolServer")) {
-        return read_server(cmd, member->args, pool);
-    }
-    if (!strcasecmp(member->directive, "FpmPoolTimeout")) {
-        return fpmp_conf_read_timeouts(cmd, member->args, &pool->timeouts);
-    }
-    return apr_psprintf(cmd->pool,
-                        "%s is not allowed in <FpmPoolDefine>: only FpmPoolServer and "
-                        "FpmPoolTimeout are",
-                        member->directive);
-}
 
 const char *fpmp_conf_check_name(cmd_parms *cmd, const char *name)
 {
@@ -181,15 +145,15 @@ const char *fpmp_conf_define_pool(cmd_parms *cmd, void *dir_conf, const char *ar
     pool->name = name;
     pool->file = cmd->directive->filename;
     pool->line = cmd->directive->line_num;
-    for (const ap_directive_t *member = cmd->directive->first_child; member;
-         member = member->next) {
-        wrong = read_member(cmd, member, pool);
+    fpmp_conf_init_pool(pool);
+    for (ap_directive_t *member = cmd->directive->first_child; member; member = member->next) {
+        wrong = fpmp_conf_read_member(cmd, member, pool);
         if (wrong) {
             cmd->err_directive = member;
             return wrong;
         }
     }
-    if (!pool->server.address.label) {
+    if (!pool->server_count) {
         return apr_psprintf(cmd->pool,
                             "pool \"%s\" has no server: add FpmPoolServer unix:/path or "
                             "tcp://host:port",
@@ -199,10 +163,10 @@ const char *fpmp_conf_define_pool(cmd_parms *cmd, void *dir_conf, const char *ar
     return NULL;
 }
 
-const char *fpmp_conf_refuse_server(cmd_parms *cmd, void *dir_conf, const char *arguments)
+const char *fpmp_conf_refuse_member(cmd_parms *cmd, void *dir_conf, const char *arguments)
 {
-    (void)cmd;
     (void)dir_conf;
     (void)arguments;
-    return "FpmPoolServer is allowed only inside of <FpmPoolDefine NAME>";
+    return apr_psprintf(cmd->pool, "%s is allowed only inside of <FpmPoolDefine NAME>",
+                        cmd->directive->directive);
 }

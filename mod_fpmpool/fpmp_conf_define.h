@@ -8,15 +8,31 @@
 
 #include "fpmp_conf.h"
 
-/* Directive handlers of <FpmPoolDefine NAME> and of an FpmPoolServer outside of it. */
+#define KIBIBYTE ((apr_size_t)1024)
+#define MEBIBYTE (1024 * KIBIBYTE)
+
+/* Directive handlers of <FpmPoolDefine NAME>, and of its members outside of it. */
 const char *fpmp_conf_define_pool(cmd_parms *cmd, void *dir_conf, const char *arguments);
-const char *fpmp_conf_refuse_server(cmd_parms *cmd, void *dir_conf, const char *arguments);
+const char *fpmp_conf_refuse_member(cmd_parms *cmd, void *dir_conf, const char *arguments);
+
+/* One member of a definition (fpmp_conf_member.c). */
+const char *fpmp_conf_read_member(cmd_parms *cmd, ap_directive_t *member, fpmp_pool *pool);
+
+/* What a pool has that says nothing else. */
+void fpmp_conf_init_pool(fpmp_pool *pool);
 
 /* Index of `text` in a list that ends with NULL, any case; -1: not there. */
 int fpmp_conf_read_choice(const char *text, const char *const *choices);
 
 /* connect= first= idle= total= keep= into *timeouts. */
 const char *fpmp_conf_read_timeouts(cmd_parms *cmd, const char *arguments, fpmp_timeouts *timeouts);
+
+/* off, safe or idempotent, then attempts= within= body=, into *retry. */
+const char *fpmp_conf_read_retry(cmd_parms *cmd, const char *arguments, fpmp_retry *retry);
+
+/* A number of bytes with K or M behind it, from least to most. */
+const char *fpmp_conf_read_size(apr_pool_t *pool, const char *text, apr_size_t least,
+                                apr_size_t most, apr_size_t *size);
 
 /* Can this be a pool's name? */
 const char *fpmp_conf_check_name(cmd_parms *cmd, const char *name);

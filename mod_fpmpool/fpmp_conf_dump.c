@@ -13,6 +13,7 @@
 #include <string.h>
 
 static const char *const type_names[] = {"fpmpool", "fpm", "generic"};
+static const char *const balance_names[] = {"least", "roundrobin", "first", "hash", "sticky"};
 
 static int compare_pools(const void *left, const void *right)
 {
@@ -74,9 +75,10 @@ static int print_uses(apr_file_t *out, const fpmp_pool *pool, server_rec *main, 
                 continue;
             }
             fpmp_timeouts here = fpmp_select_timeouts(&none, pool, &defaults->server_timeouts);
-            apr_file_printf(out, "        %s%s%s (%s:%d)\n            %s\n",
+            apr_file_printf(out, "        %s%s%s%s (%s:%d)\n            %s\n",
                             name_server(server, main, memory), use->section ? ", " : "",
-                            use->section ? use->section : "", use->file, use->line,
+                            use->section ? use->section : "",
+                            use->is_fallback ? ", as a fallback" : "", use->file, use->line,
                             describe_timeouts(memory, &here));
             count++;
         }
@@ -84,13 +86,35 @@ static int print_uses(apr_file_t *out, const fpmp_pool *pool, server_rec *main, 
     return count;
 }
 
+/* What is as usual is left out. */
+static void print_server(apr_file_t *out, const fpmp_server *server, apr_pool_t *memory)
+{
+    apr_file_printf(out, "        %s type=%s reuse=%s%s%s%s%s%s\n", server->address.label,
+                    type_names[server->type], server->reuses ? "on" : "off",
+                    server->name != server->address.label
+                        ? apr_pstrcat(memory, " name=", server->name, NULL)
+                        : "",
+                    server->weight > 1 ? apr_psprintf(memory, " weight=%d", server->weight) : "",
+                    server->max ? apr_psprintf(memory, " max=%u", server->max) : "",
+                    server->group ? apr_psprintf(memory, " group=%d", server->group) : "",
+                    server->is_backup ? " backup" : "");
+}
+
 static void print_pool(apr_file_t *out, const fpmp_pool *pool, server_rec *main, apr_pool_t *memory)
 {
-    const fpmp_server *server = &pool->server;
     apr_file_printf(out, "    %s (%s:%d)%s\n", pool->name, pool->file, pool->line,
                     pool->is_implied ? ", not defined: its socket in FpmPoolSocketDir" : "");
-    apr_file_printf(out, "        %s type=%s reuse=%s\n", server->address.label,
-                    type_names[server->type], server->reuses ? "on" : "off");
+    for (int i = 0; i < pool->server_count; i++) {
+        print_server(out, &pool->servers[i], memory);
+    }
+    if (pool->server_count > 1) {
+        apr_file_printf(out, "        balance=%s\n", balance_names[pool->balance]);
+    }
+    if (pool->check.kind != FPMP_CHECK_OFF) {
+        apr_file_printf(out, "        check=%s interval=%s\n",
+                        pool->check.kind == FPMP_CHECK_PING ? "ping" : "connect",
+                        describe_time(memory, pool->check.interval));
+    }
     if (!print_uses(out, pool, main, memory)) {
         apr_file_printf(out, "        used nowhere\n");
     }

@@ -17,15 +17,10 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#define COMPLAIN_EVERY apr_time_from_sec(10)
-
 typedef struct shelf {
     fpmp_conn *newest;
     fpmp_conn *oldest;
     int count;
-    int has_failed;
-    apr_time_t complained;
-    unsigned suppressed;
 } shelf;
 
 struct fpmp_connections {
@@ -315,37 +310,4 @@ apr_status_t fpmp_conn_open(fpmp_connections *table, const fpmp_server *server,
     }
     *connection = make_conn(table, server, fd);
     return APR_SUCCESS;
-}
-
-/* ---- what the log should hear ---------------------------------------------------------------- */
-
-int fpmp_conn_note_failure(fpmp_connections *table, const fpmp_server *server, apr_time_t now,
-                           unsigned *suppressed)
-{
-    shelf *of = &table->shelves[server->index];
-    lock_table(table);
-    int is_worth = !of->has_failed || now - of->complained >= COMPLAIN_EVERY;
-    *suppressed = of->suppressed;
-    of->suppressed = is_worth ? 0 : of->suppressed + 1;
-    if (is_worth) {
-        of->complained = now;
-    }
-    of->has_failed = 1;
-    unlock_table(table);
-    return is_worth;
-}
-
-int fpmp_conn_note_success(fpmp_connections *table, const fpmp_server *server)
-{
-    shelf *of = &table->shelves[server->index];
-    /* Without the lock: a stale value only moves the message to the next request. */
-    if (!__atomic_load_n(&of->has_failed, __ATOMIC_RELAXED)) {
-        return 0;
-    }
-    lock_table(table);
-    int had_failed = of->has_failed;
-    __atomic_store_n(&of->has_failed, 0, __ATOMIC_RELAXED);
-    of->suppressed = 0;
-    unlock_table(table);
-    return had_failed;
 }

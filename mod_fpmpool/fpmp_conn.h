@@ -50,12 +50,4 @@ int fpmp_conn_is_alive(const fpmp_conn *connection);
 /* Closes it. */
 void fpmp_conn_discard(fpmp_connections *table, fpmp_conn *connection);
 
-/* Remembers that the server could not be reached or refused. Returns 1 if that is worth a log line
- * now (a change, or 10 s after the last one); *suppressed: how many were not, since that one. */
-int fpmp_conn_note_failure(fpmp_connections *table, const fpmp_server *server, apr_time_t now,
-                           unsigned *suppressed);
-
-/* Remembers that it answered. Returns 1 if it had failed before. */
-int fpmp_conn_note_success(fpmp_connections *table, const fpmp_server *server);
-
 #endif

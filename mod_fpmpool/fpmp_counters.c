@@ -229,6 +229,14 @@ void fpmp_counters_begin(fpmp_counters *counters, const fpmp_server *server)
     }
 }
 
+void fpmp_counters_cancel(fpmp_counters *counters, const fpmp_server *server)
+{
+    cell *own = own_cell(counters, server);
+    if (own) {
+        add(&own->in_flight, (uint64_t)-1);
+    }
+}
+
 void fpmp_counters_end(fpmp_counters *counters, const fpmp_server *server, const char *state,
                        uint64_t bytes, uint64_t microseconds)
 {

@@ -44,6 +44,8 @@ void fpmp_counters_leave(fpmp_counters *counters, int pid);
 
 /* A request has chosen its server; it is in flight until _end. counters may be NULL. */
 void fpmp_counters_begin(fpmp_counters *counters, const fpmp_server *server);
+/* It goes to another one instead: nothing was asked here. */
+void fpmp_counters_cancel(fpmp_counters *counters, const fpmp_server *server);
 /* state: a value of the note, or NULL. */
 void fpmp_counters_end(fpmp_counters *counters, const fpmp_server *server, const char *state,
                        uint64_t bytes, uint64_t microseconds);

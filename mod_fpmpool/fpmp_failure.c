@@ -3,6 +3,7 @@
  * Runs in an httpd child. Pure but for the log; decides nothing about connections or retries.
  */
 #include "fpmp_failure.h"
+#include "fpmp_clock.h"
 
 #include <httpd.h>
 #include <http_log.h>
@@ -15,6 +16,8 @@ static const fpmp_failure failures[] = {
     {FPMP_RELAY_OVERLOADED, HTTP_SERVICE_UNAVAILABLE, APLOG_WARNING, "overload", "FPMP0060: ",
      "the pool refused the request (queue full, or it cannot start): see the daemon's log, raise "
      "pm.max_children or its queue limits"},
+    {FPMP_RELAY_NOT_TAKEN, HTTP_BAD_GATEWAY, APLOG_ERR, "lost", "FPMP0088: ",
+     "the server closed the connection before it took the request: see the daemon's log"},
     {FPMP_RELAY_CANT_MPX, HTTP_INTERNAL_SERVER_ERROR, APLOG_ERR, "invalid", "FPMP0061: ",
      "the server says that this connection serves another request (CANT_MPX_CONN): it does not "
      "support kept connections, set reuse=off"},
@@ -91,7 +94,8 @@ void fpmp_failure_log(const fpmp_relay *relay, const fpmp_server *server,
 {
     request_rec *r = relay->r;
     int level = is_worth ? failure->level : APLOG_DEBUG;
-    apr_status_t error = failure->result == FPMP_RELAY_LOST ? relay->error : APR_SUCCESS;
+    int was_lost = failure->result == FPMP_RELAY_LOST || failure->result == FPMP_RELAY_NOT_TAKEN;
+    apr_status_t error = was_lost ? relay->error : APR_SUCCESS;
     if (!APLOG_R_IS_LEVEL(r, level)) {
         return;
     }
@@ -140,4 +144,36 @@ void fpmp_failure_log_connect(request_rec *r, const fpmp_pool *pool, const fpmp_
                       server->address.label, advise(error, server), r->filename,
                       describe_suppressed(r->pool, suppressed));
     }
+}
+
+void fpmp_failure_log_limit(request_rec *r, const fpmp_pool *pool, fpmp_complaint *about)
+{
+    unsigned suppressed = 0;
+    int is_worth = fpmp_share_complain(about, fpmp_clock_now(), &suppressed);
+    ap_log_rerror(
+        APLOG_MARK, is_worth ? APLOG_WARNING : APLOG_DEBUG, 0, r,
+        "FPMP0089: pool %s: every server that is up has its max= of requests: raise max=, "
+        "add servers, or find what makes the requests slow%s",
+        pool->name, describe_suppressed(r->pool, suppressed));
+}
+
+/* A server without others is asked all the same: why it cannot answer has been said. */
+void fpmp_failure_log_down(const server_rec *where, const fpmp_pool *pool,
+                           const fpmp_server *server, const char *reason)
+{
+    int has_others = pool->server_count > 1;
+    int level = has_others || pool->health.has_check ? APLOG_WARNING : APLOG_INFO;
+    ap_log_error(APLOG_MARK, level, 0, where,
+                 "FPMP0085: pool %s: %s counts as down: %s; %s until %s: look at that server",
+                 pool->name, server->address.label, reason,
+                 has_others ? "the others get its requests"
+                            : "fallbacks get its requests, if FpmPool names any,",
+                 pool->health.has_check ? "its checks succeed" : "a trial request succeeds");
+}
+
+void fpmp_failure_log_up(const server_rec *where, const fpmp_pool *pool, const fpmp_server *server)
+{
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, where,
+                 "FPMP0086: pool %s: %s is up again: %u checks in a row succeeded", pool->name,
+                 server->address.label, pool->health.rise);
 }

@@ -3,6 +3,7 @@
 #define FPMP_FAILURE_H
 
 #include "fpmp_relay.h"
+#include "fpmp_share.h"
 
 typedef struct fpmp_failure {
     fpmp_relay_result result;
@@ -24,5 +25,13 @@ void fpmp_failure_log(const fpmp_relay *relay, const fpmp_server *server,
 
 void fpmp_failure_log_connect(request_rec *r, const fpmp_pool *pool, const fpmp_server *server,
                               apr_status_t error, int is_worth, unsigned suppressed);
+
+/* All servers of the pool have their max= of requests. */
+void fpmp_failure_log_limit(request_rec *r, const fpmp_pool *pool, fpmp_complaint *about);
+
+/* A server changes its state: one line for each change. */
+void fpmp_failure_log_down(const server_rec *where, const fpmp_pool *pool,
+                           const fpmp_server *server, const char *reason);
+void fpmp_failure_log_up(const server_rec *where, const fpmp_pool *pool, const fpmp_server *server);
 
 #endif

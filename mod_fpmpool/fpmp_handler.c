@@ -9,12 +9,12 @@
 #include "fpmp_clock.h"
 #include "fpmp_conf.h"
 #include "fpmp_conn.h"
-#include "fpmp_counters.h"
-#include "fpmp_env.h"
+#include "fpmp_exchange.h"
 #include "fpmp_failure.h"
 #include "fpmp_notes.h"
-#include "fpmp_relay.h"
-#include "fpmp_select.h"
+#include "fpmp_probe.h"
+#include "fpmp_root.h"
+#include "fpmp_share.h"
 
 #include <http_core.h>
 #include <http_log.h>
@@ -23,28 +23,11 @@
 #include <ap_mpm.h>
 #include <apr_strings.h>
 #include <string.h>
+#include <unistd.h>
 
 APLOG_USE_MODULE(fpmpool);
 
-#define HANDLER_NAME  "fpmpool"
-#define ATTEMPTS_MOST 2 /* one on a kept connection, one on a fresh one */
-
-/* One request on its way; lives on the handler's stack. */
-typedef struct fpmp_task {
-    request_rec *r;
-    const fpmp_dir_conf *conf;
-    const fpmp_pool *pool;
-    const fpmp_server *server;
-    fpmp_timeouts timeouts;
-    fpmp_connections *connections;
-    fpmp_body body;
-    struct iovec head;
-    fpmp_conn *connection; /* NULL: none at the moment */
-    fpmp_course course;
-    int keeps;        /* shall its connection be kept afterwards? */
-    int awaits_ack;   /* the server was asked to say when it starts */
-    fpmp_relay relay; /* of the last attempt */
-} fpmp_task;
+#define HANDLER_NAME "fpmpool"
 
 /* ---- may it run? ----------------------------------------------------------------------------- */
 
@@ -128,8 +111,6 @@ static void note_end(const fpmp_task *task, const char *state)
     fpmp_notes_end(task->r, &task->relay, &task->course, state);
 }
 
-/* ---- connections ----------------------------------------------------------------------------- */
-
 static int refuse(const fpmp_task *task, int status, const char *state)
 {
     note_end(task, state);
@@ -140,162 +121,23 @@ static int refuse(const fpmp_task *task, int status, const char *state)
     return status;
 }
 
-static int open_connection(fpmp_task *task)
-{
-    apr_time_t before = fpmp_clock_now();
-    apr_status_t error = fpmp_conn_open(task->connections, task->server, task->timeouts.connect,
-                                        task->r->pool, &task->connection);
-    task->course.connecting = fpmp_clock_now() - before;
-    if (error == APR_SUCCESS) {
-        return OK;
-    }
-    unsigned suppressed = 0;
-    int is_worth = fpmp_conn_note_failure(task->connections, task->server, before, &suppressed);
-    fpmp_failure_log_connect(task->r, task->pool, task->server, error, is_worth, suppressed);
-    return refuse(task, HTTP_SERVICE_UNAVAILABLE, APR_STATUS_IS_TIMEUP(error) ? "full" : "down");
-}
-
-static void give_back(fpmp_task *task, int is_clean)
-{
-    if (is_clean && task->keeps) {
-        task->connection->served++;
-        fpmp_conn_keep(task->connections, task->connection, task->timeouts.keep, fpmp_clock_now());
-    } else {
-        fpmp_conn_discard(task->connections, task->connection);
-    }
-    task->connection = NULL;
-}
-
-static fpmp_conn *take_alive(fpmp_task *task)
-{
-    apr_time_t now = fpmp_clock_now();
-    fpmp_conn *connection = NULL;
-    while (
-        (connection = fpmp_conn_take(task->connections, task->server, task->timeouts.keep, now))) {
-        if (fpmp_conn_is_alive(connection)) {
-            break;
-        }
-        fpmp_conn_discard(task->connections, connection);
-    }
-    return connection;
-}
-
-/* On a unix socket the first write tells whether the server has closed; over TCP it does not, and
- * a request that was written may have been executed: look before. */
-static fpmp_conn *take_connection(fpmp_task *task)
-{
-    if (!task->server->address.path) {
-        return take_alive(task);
-    }
-    return fpmp_conn_take(task->connections, task->server, task->timeouts.keep, fpmp_clock_now());
-}
-
-/* A client that waits for "100 Continue" shall not upload to a pool that is not there. */
-static int probe(fpmp_task *task)
-{
-    task->connection = take_alive(task);
-    int status = task->connection ? OK : open_connection(task);
-    if (status == OK) {
-        give_back(task, 1);
-    }
-    return status;
-}
-
 /* ---- the request ----------------------------------------------------------------------------- */
-
-static int is_idempotent(const request_rec *r)
-{
-    switch (r->method_number) {
-    case M_GET: /* and HEAD */
-    case M_OPTIONS:
-    case M_PUT:
-    case M_DELETE:
-    case M_PROPFIND:
-    case M_REPORT:
-        return 1;
-    default:
-        return 0;
-    }
-}
 
 static int prepare(fpmp_task *task)
 {
     fpmp_body_open(&task->body, task->r);
     if (task->body.kind != FPMP_BODY_NONE && task->r->expecting_100) {
-        int status = probe(task);
+        int status = fpmp_exchange_probe(task);
         if (status != OK) {
-            return status;
+            return refuse(task, status, task->state);
         }
     }
-    int status = fpmp_body_prepare(&task->body, task->conf, task->pool,
-                                   task->server->type == FPMP_TYPE_FPMPOOL);
+    int status = fpmp_exchange_read_body(task);
     if (status != OK) {
         task->r->connection->keepalive = AP_CONN_CLOSE;
         return refuse(task, status, "client");
     }
-    int has_body = task->body.kind != FPMP_BODY_NONE;
-    if (fpmp_select_may_reuse(task->server, is_idempotent(task->r), has_body,
-                              !fpmp_body_is_repeatable(&task->body))) {
-        task->connection = take_connection(task);
-    } else {
-        task->keeps = 0; /* it takes none, so it must not leave one: they would pile up */
-    }
-    /* Before a second attempt it must be certain that the first one was not executed. */
-    task->awaits_ack =
-        task->connection && !is_idempotent(task->r) && task->server->type == FPMP_TYPE_FPMPOOL;
-    int resolves = task->conf->resolves_root == FPMP_RESOLVE_ON ||
-                   (task->conf->resolves_root == FPMP_RESOLVE_AUTO && task->server->address.path);
-    fpmp_env_facts facts = {.keeps_connection = task->keeps,
-                            .has_body = has_body,
-                            .body_length = task->body.length,
-                            .wants_ack = task->awaits_ack,
-                            .roots = resolves ? fpmp_conf_global(task->r->server)->roots : NULL};
-    status = fpmp_env_encode(task->r, task->conf, task->pool, task->server, &facts, &task->head);
-    return status == OK ? OK : refuse(task, status, "refused");
-}
-
-/* One attempt; OK: *result says what came of it. */
-static int attempt(fpmp_task *task, fpmp_relay_result *result)
-{
-    int is_kept = task->connection != NULL;
-    task->course.attempts++;
-    if (!is_kept) {
-        int status = open_connection(task);
-        if (status != OK) {
-            return status;
-        }
-    }
-    memset(&task->relay, 0, sizeof(task->relay));
-    task->relay.r = task->r;
-    task->relay.conf = task->conf;
-    task->relay.pool = task->pool;
-    task->relay.server = task->server;
-    task->relay.course = &task->course;
-    task->relay.timeouts = task->timeouts;
-    task->relay.body = &task->body;
-    task->relay.head = task->head;
-    task->relay.fd = task->connection->fd;
-    task->relay.may_be_stale = is_kept && task->course.attempts < ATTEMPTS_MOST;
-    task->relay.awaits_ack = task->awaits_ack;
-    *result = fpmp_relay_run(&task->relay);
     return OK;
-}
-
-static int exchange(fpmp_task *task, fpmp_relay_result *result)
-{
-    for (;;) {
-        int status = attempt(task, result);
-        if (status != OK || *result != FPMP_RELAY_STALE) {
-            return status;
-        }
-        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, task->r,
-                      "FPMP0055: pool %s: a kept connection was closed before the request was "
-                      "taken: once more on a fresh one",
-                      task->pool->name);
-        fpmp_response_close(&task->relay.response);
-        give_back(task, 0);
-        fpmp_body_rewind(&task->body);
-    }
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -349,10 +191,6 @@ static int may_end_connection(int status)
 static int succeed(fpmp_task *task)
 {
     fpmp_response *response = &task->relay.response;
-    if (fpmp_conn_note_success(task->connections, task->server)) {
-        ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, task->r, "FPMP0057: pool %s (%s) answers again",
-                      task->pool->name, task->server->address.label);
-    }
     if (task->relay.app_status) {
         ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, task->r,
                       "FPMP0075: pool %s: the script ended with exit status %u: %s",
@@ -360,7 +198,7 @@ static int succeed(fpmp_task *task)
     }
     /* Before the client gets the last bytes: it may be slow, and others wait for connections. */
     int answered = response->status != OK ? response->status : task->r->status;
-    give_back(task, task->relay.is_clean && !may_end_connection(answered));
+    fpmp_exchange_give_back(task, task->relay.is_clean && !may_end_connection(answered));
     if (response->surplus) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, task->r,
                       "FPMP0058: pool %s: the script sent %" APR_OFF_T_FMT
@@ -388,7 +226,7 @@ static int succeed(fpmp_task *task)
 static int fail(fpmp_task *task, fpmp_relay_result result)
 {
     fpmp_relay *relay = &task->relay;
-    give_back(task, 0);
+    fpmp_exchange_give_back(task, 0);
     if (result == FPMP_RELAY_CLIENT_GONE) {
         return leave_client(task);
     }
@@ -399,8 +237,8 @@ static int fail(fpmp_task *task, fpmp_relay_result result)
     int is_worth = 1;
     unsigned suppressed = 0;
     if (result == FPMP_RELAY_OVERLOADED) {
-        is_worth =
-            fpmp_conn_note_failure(task->connections, task->server, fpmp_clock_now(), &suppressed);
+        fpmp_record *record = task->global->records[relay->server->index];
+        is_worth = fpmp_share_complain(&record->failure, fpmp_clock_now(), &suppressed);
     }
     int was_passed = relay->response.is_passed;
     if (was_passed) {
@@ -413,7 +251,7 @@ static int fail(fpmp_task *task, fpmp_relay_result result)
         task->r->connection->keepalive = AP_CONN_CLOSE;
         return was_passed ? OK : status;
     }
-    fpmp_failure_log(relay, task->server, failure, was_passed, is_worth, suppressed);
+    fpmp_failure_log(relay, relay->server, failure, was_passed, is_worth, suppressed);
     if (was_passed) {
         note_end(task, "cut");
         return OK;
@@ -425,15 +263,12 @@ static int run(fpmp_task *task)
 {
     int status = prepare(task);
     if (status != OK) {
-        if (task->connection) {
-            give_back(task, 1);
-        }
         return status;
     }
     fpmp_relay_result result = FPMP_RELAY_LOST;
-    status = exchange(task, &result);
+    status = fpmp_exchange_run(task, &result);
     if (status != OK) {
-        return status;
+        return refuse(task, status, task->state);
     }
     status = result == FPMP_RELAY_DONE ? succeed(task) : fail(task, result);
     fpmp_response_close(&task->relay.response);
@@ -450,36 +285,90 @@ int fpmp_handler_run(request_rec *r)
     if (status != OK) {
         return status;
     }
-    const fpmp_global *global = fpmp_conf_global(r->server);
     fpmp_task task;
     memset(&task, 0, sizeof(task));
     task.r = r;
     task.conf = conf;
-    task.pool = fpmp_select_pool(global->pools, conf->pool);
-    task.connections = global->connections;
-    if (!task.pool || !task.connections) {
-        ap_log_rerror(APLOG_MARK, APLOG_CRIT, 0, r,
-                      "FPMP0059: pool %s was not set up in this process: restart httpd",
-                      conf->pool);
+    task.global = fpmp_conf_global(r->server);
+    task.course.start = fpmp_clock_now();
+    status = fpmp_exchange_open(&task);
+    if (status == OK) {
+        status = run(&task);
+        fpmp_exchange_close(&task);
+    }
+    return status;
+}
+
+/* ---- setting up ------------------------------------------------------------------------------ */
+
+#define RETAINED_KEY "mod_fpmpool-share"
+
+/* What outlives a configuration. */
+typedef struct retained {
+    fpmp_share *share;
+} retained;
+
+static retained *get_retained(void)
+{
+    retained *kept = ap_retained_data_get(RETAINED_KEY);
+    return kept ? kept : ap_retained_data_create(RETAINED_KEY, sizeof(*kept));
+}
+
+static uint64_t *list_keys(const fpmp_global *global, apr_pool_t *ptemp)
+{
+    uint64_t *keys = apr_pcalloc(ptemp, ((size_t)global->server_count + 1) * sizeof(*keys));
+    for (apr_hash_index_t *at = apr_hash_first(ptemp, global->pools); at; at = apr_hash_next(at)) {
+        const fpmp_pool *pool = apr_hash_this_val(at);
+        for (int i = 0; i < pool->server_count; i++) {
+            keys[pool->servers[i].index] = fpmp_share_key(pool->name, pool->servers[i].name);
+        }
+    }
+    return keys;
+}
+
+int fpmp_handler_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
+                             server_rec *main)
+{
+    (void)plog;
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
+        return OK;
+    }
+    fpmp_global *global = fpmp_conf_global(main);
+    retained *kept = get_retained();
+    int children = 0;
+    apr_status_t status = ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &children);
+    if (status == APR_SUCCESS) {
+        /* At a graceful restart the old children are still there. */
+        status = fpmp_share_open(&kept->share, main->process->pool, pconf, 2 * children + 8,
+                                 list_keys(global, ptemp), global->server_count, &global->records);
+    }
+    if (status != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_EMERG | APLOG_STARTUP, status, main,
+                     "FPMP0004: no shared memory for what the children know about servers: raise "
+                     "the limits of shared memory of this system");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    task.server = fpmp_select_server(task.pool);
-    task.timeouts =
-        fpmp_select_timeouts(&conf->section_timeouts, task.pool, &conf->server_timeouts);
-    task.keeps = task.server->reuses && task.timeouts.keep > 0;
-    task.course.start = fpmp_clock_now();
-    fpmp_notes_begin(r, task.pool, task.server);
-    fpmp_counters_begin(global->counters, task.server);
-    status = run(&task);
-    fpmp_counters_end(global->counters, task.server, apr_table_get(r->notes, "fpmpool-state"),
-                      (uint64_t)r->bytes_sent, (uint64_t)(fpmp_clock_now() - task.course.start));
-    return status;
+    global->share = kept->share;
+    return OK;
+}
+
+void fpmp_handler_child_status(server_rec *main, pid_t child, ap_generation_t generation, int slot,
+                               mpm_child_status status)
+{
+    const retained *kept = get_retained();
+    (void)main;
+    (void)generation;
+    (void)slot;
+    if (status == MPM_CHILD_EXITED && kept->share) {
+        fpmp_share_leave(kept->share, child);
+    }
 }
 
 void fpmp_handler_child_init(apr_pool_t *child, server_rec *main)
 {
     fpmp_global *global = fpmp_conf_global(main);
     int is_threaded = 0;
+    global->row = fpmp_share_enter(global->share, getpid());
     apr_status_t status = ap_mpm_query(AP_MPMQ_IS_THREADED, &is_threaded);
     status = status == APR_SUCCESS
                  ? fpmp_conn_create(&global->connections, child, global->server_count,
@@ -491,5 +380,11 @@ void fpmp_handler_child_init(apr_pool_t *child, server_rec *main)
     if (status != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, status, main,
                      "FPMP0005: this process cannot keep connections and will answer 500");
+    }
+    status = fpmp_probe_start(global, main, child);
+    if (status != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, status, main,
+                     "FPMP0015: this process cannot check servers (FpmPoolCheck): raise httpd's "
+                     "limits of threads and descriptors");
     }
 }

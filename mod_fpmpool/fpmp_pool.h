@@ -37,13 +37,74 @@ typedef struct fpmp_timeouts {
 #define FPMP_TOTAL_DEFAULT   0
 #define FPMP_KEEP_DEFAULT    apr_time_from_sec(30)
 
+#define FPMP_SERVERS_MAX 64 /* of one pool */
+#define FPMP_WEIGHT_MAX  100
+
 /* One address that serves a pool. */
 typedef struct fpmp_server {
     fpmp_address address;
     fpmp_server_type type;
-    int reuses; /* may connections be kept? (default: only type=fpmpool) */
-    int index;  /* 0..n-1 over all servers: place in the per-child tables */
+    const char *name; /* name=, or the address as text; unique in its pool */
+    int reuses;       /* may connections be kept? (default: only type=fpmpool) */
+    int weight;       /* 1..FPMP_WEIGHT_MAX */
+    unsigned max;     /* most requests at a time, over all children; 0: no limit */
+    int group;        /* the lowest group with a usable server gets the requests */
+    int is_backup;    /* behind all groups of the others */
+    int index;        /* 0..n-1 over all servers: place in the tables */
 } fpmp_server;
+
+/* How one of several servers is chosen (specification: apache.md 2.2). */
+typedef enum fpmp_balance {
+    FPMP_BALANCE_LEAST,      /* fewest requests for its weight */
+    FPMP_BALANCE_ROUNDROBIN, /* in turn, by weight */
+    FPMP_BALANCE_FIRST,      /* the first of the list that is usable */
+    FPMP_BALANCE_HASH,       /* always the same for the same text */
+    FPMP_BALANCE_STICKY      /* the one that the visitor's cookie names */
+} fpmp_balance;
+
+/* What may be sent again after a failure (specification: apache.md 2.1). */
+typedef enum fpmp_retry_level {
+    FPMP_RETRY_OFF,
+    FPMP_RETRY_SAFE,      /* what was certainly not taken */
+    FPMP_RETRY_IDEMPOTENT /* also idempotent requests that were lost without an answer */
+} fpmp_retry_level;
+
+typedef struct fpmp_retry {
+    int is_set;
+    fpmp_retry_level level;
+    int attempts;               /* how many servers may get a request, at most */
+    apr_interval_time_t within; /* from its start; later no other attempt begins */
+    apr_size_t body;            /* bytes of a streamed body that are kept for another one */
+} fpmp_retry;
+
+#define FPMP_ATTEMPTS_DEFAULT   2
+#define FPMP_ATTEMPTS_MAX       16
+#define FPMP_WITHIN_DEFAULT     apr_time_from_sec(2)
+#define FPMP_RETRY_BODY_DEFAULT (64 * 1024)
+
+/* When a server counts as down, and as up again (specification: apache.md 2.2). Milliseconds. */
+typedef struct fpmp_health_rules {
+    unsigned fails; /* failures in a row of live requests */
+    int has_check;  /* checks bring it back, not trials */
+    unsigned rise;  /* good checks in a row */
+    unsigned fall;  /* failed ones */
+    unsigned first; /* the first pause before a trial, and the longest */
+    unsigned most;
+} fpmp_health_rules;
+
+typedef enum fpmp_check_kind {
+    FPMP_CHECK_OFF,
+    FPMP_CHECK_CONNECT, /* the connection is accepted */
+    FPMP_CHECK_PING     /* FCGI_GET_VALUES is answered */
+} fpmp_check_kind;
+
+typedef struct fpmp_check {
+    fpmp_check_kind kind;
+    apr_interval_time_t interval; /* while it is up */
+    apr_interval_time_t fast;     /* while it changes */
+    apr_interval_time_t down;     /* while it is down */
+    apr_interval_time_t timeout;
+} fpmp_check;
 
 typedef struct fpmp_pool {
     const char *name;
@@ -51,7 +112,15 @@ typedef struct fpmp_pool {
     int line;
     int is_implied; /* no <FpmPoolDefine>: the socket FpmPoolSocketDir/NAME.sock */
     fpmp_timeouts timeouts;
-    fpmp_server server;
+    fpmp_server *servers;
+    int server_count; /* 1..FPMP_SERVERS_MAX */
+    fpmp_balance balance;
+    const void *expression; /* of FPMP_BALANCE_HASH: an ap_expr_info_t */
+    const char *cookie;     /* of FPMP_BALANCE_STICKY */
+    int is_strict;          /* likewise: no other server than the cookie's */
+    fpmp_retry retry;
+    fpmp_health_rules health;
+    fpmp_check check;
 } fpmp_pool;
 
 /* Puts the values that `inner` sets over those of `timeouts`. */

@@ -272,12 +272,12 @@ static fpmp_relay_result await(fpmp_relay *relay)
 
 static fpmp_relay_result lose(fpmp_relay *relay, apr_status_t error)
 {
-    /* Not taken: closed before a byte of the request was written, or before the server said that it
-     * starts. Anything else may have been executed. */
-    if (relay->may_be_stale && !relay->first_byte && (!relay->is_touched || relay->awaits_ack)) {
-        return FPMP_RELAY_STALE;
-    }
     relay->error = error;
+    /* Closed before a byte of the request was written, or before the server said that it starts.
+     * Anything else may have been executed. */
+    if (!relay->first_byte && (!relay->is_touched || relay->awaits_ack)) {
+        return FPMP_RELAY_NOT_TAKEN;
+    }
     return FPMP_RELAY_LOST;
 }
 
@@ -294,7 +294,7 @@ static fpmp_relay_result judge_end(fpmp_relay *relay, const wire_event *event)
     }
     switch (event->protocol_status) {
     case WIRE_OVERLOADED:
-        return relay->may_be_stale ? FPMP_RELAY_STALE : FPMP_RELAY_OVERLOADED;
+        return FPMP_RELAY_OVERLOADED;
     case WIRE_CANT_MPX_CONN:
         return FPMP_RELAY_CANT_MPX;
     case WIRE_UNKNOWN_ROLE:
@@ -357,6 +357,7 @@ static fpmp_relay_result decode(fpmp_relay *relay, const uint8_t *cursor, const 
         case WIRE_EVENT_MORE:
             return GOING;
         case WIRE_EVENT_STDOUT:
+            relay->has_output = 1;
             result = from_response(
                 fpmp_response_feed(&relay->response, (const char *)event.data, event.length));
             if (result == GOING && relay->response.is_discarding) {
@@ -420,7 +421,7 @@ static fpmp_relay_result receive_some(fpmp_relay *relay)
 /* The first piece of the body goes out with the head. */
 static fpmp_relay_result open_relay(fpmp_relay *relay)
 {
-    fpmp_response_open(&relay->response, relay->r, relay->conf, relay->pool);
+    fpmp_response_open(&relay->response, relay->r, relay->conf, relay->pool, relay->server);
     fpmp_stderr_open(&relay->log, relay->r, relay->pool);
     wire_facts_init(&relay->facts);
     wire_decoder_init(&relay->decoder, WIRE_CLIENT, STREAM_LIMIT);

@@ -12,7 +12,7 @@
 
 typedef enum fpmp_relay_result {
     FPMP_RELAY_DONE,       /* the answer is complete; its last part is not passed yet */
-    FPMP_RELAY_STALE,      /* not taken: the kept connection was closed before it was read */
+    FPMP_RELAY_NOT_TAKEN,  /* the connection ended before a byte was written or the server began */
     FPMP_RELAY_OVERLOADED, /* not taken: the server said so */
     FPMP_RELAY_CANT_MPX,   /* END_REQUEST with these protocol statuses */
     FPMP_RELAY_UNKNOWN_ROLE,
@@ -49,17 +49,17 @@ typedef struct fpmp_relay {
     fpmp_body *body;
     struct iovec head; /* BEGIN and PARAMS */
     int fd;
-    int may_be_stale; /* a kept connection, and there may be another attempt */
-    int awaits_ack;   /* the server says when it starts: lost before that is "not taken" */
+    int awaits_ack; /* the server says when it starts: lost before that is "not taken" */
 
     /* what came of it */
     int is_clean;       /* the connection stands between two requests */
-    apr_status_t error; /* of FPMP_RELAY_LOST */
+    apr_status_t error; /* of FPMP_RELAY_LOST and _NOT_TAKEN */
     wire_error protocol_error;
     int has_ended; /* END_REQUEST came: app_status */
     uint32_t app_status;
     wire_facts facts;      /* only from our daemon; what is not told is -1 */
     apr_time_t first_byte; /* 0: none came */
+    int has_output;        /* bytes of a response came */
     fpmp_response response;
 
     /* private */

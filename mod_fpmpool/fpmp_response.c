@@ -27,12 +27,13 @@ APLOG_USE_MODULE(fpmpool);
 #define HINTS_MOST  8 /* 103 answers before one response */
 
 void fpmp_response_open(fpmp_response *response, request_rec *r, const fpmp_dir_conf *conf,
-                        const fpmp_pool *pool)
+                        const fpmp_pool *pool, const fpmp_server *server)
 {
     memset(response, 0, sizeof(*response));
     response->r = r;
     response->conf = conf;
     response->pool = pool;
+    response->server = server;
     response->left = -1;
     response->status = OK;
     response->holds_all = conf->buffer_memory > 0;
@@ -240,8 +241,8 @@ static fpmp_response_result apply(fpmp_response *response, const char *bytes, ap
         return FPMP_RESPONSE_GOOD;
     }
     remember(response);
-    const char *wrong =
-        fpmp_answer_apply(&answer, response->r, response->conf, response->pool, bytes, length);
+    const char *wrong = fpmp_answer_apply(&answer, response->r, response->conf, response->pool,
+                                          response->server, bytes, length);
     if (wrong) {
         return refuse(response, wrong, (apr_size_t)(bytes + length - wrong));
     }

@@ -25,6 +25,7 @@ typedef struct fpmp_response {
     request_rec *r;
     const fpmp_dir_conf *conf;
     const fpmp_pool *pool;
+    const fpmp_server *server;
     int has_header;       /* the header block is complete and applied */
     int is_passed;        /* something went to the client: it cannot be taken back */
     int is_discarding;    /* the body is not wanted (HEAD, 304, redirect) */
@@ -59,7 +60,7 @@ typedef struct fpmp_response {
 } fpmp_response;
 
 void fpmp_response_open(fpmp_response *response, request_rec *r, const fpmp_dir_conf *conf,
-                        const fpmp_pool *pool);
+                        const fpmp_pool *pool, const fpmp_server *server);
 
 /* Room to receive into; the bytes given to feed must lie there. */
 char *fpmp_response_room(fpmp_response *response, apr_size_t *room);

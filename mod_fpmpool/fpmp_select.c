@@ -9,10 +9,232 @@ const fpmp_pool *fpmp_select_pool(apr_hash_t *pools, const char *name)
     return apr_hash_get(pools, name, APR_HASH_KEY_STRING);
 }
 
-const fpmp_server *fpmp_select_server(const fpmp_pool *pool)
+fpmp_retry fpmp_select_retry(const fpmp_retry *section, const fpmp_pool *pool,
+                             const fpmp_retry *server)
 {
-    return &pool->server;
+    static const fpmp_retry usual = {1, FPMP_RETRY_SAFE, FPMP_ATTEMPTS_DEFAULT, FPMP_WITHIN_DEFAULT,
+                                     FPMP_RETRY_BODY_DEFAULT};
+    if (section->is_set) {
+        return *section;
+    }
+    if (pool->retry.is_set) {
+        return pool->retry;
+    }
+    return server->is_set ? *server : usual;
 }
+
+/* ---- one of several servers ------------------------------------------------------------------ */
+
+static int is_full(const fpmp_server *server, const fpmp_view *view)
+{
+    return server->max && view->in_flight >= server->max;
+}
+
+static int is_usable(const fpmp_server *server, const fpmp_view *view)
+{
+    return view->is_up && !view->was_tried && !is_full(server, view);
+}
+
+static int is_trial(const fpmp_server *server, const fpmp_view *view)
+{
+    return view->may_try && !view->was_tried && !is_full(server, view);
+}
+
+/* Backups stand behind all groups of the others. */
+static int64_t tier_of(const fpmp_server *server)
+{
+    return ((int64_t)server->is_backup << 32) + server->group;
+}
+
+/* The candidates: usable servers of one tier. */
+typedef struct candidates {
+    int index[FPMP_SERVERS_MAX];
+    int count;
+    unsigned weight;
+} candidates;
+
+static void add(candidates *to, const fpmp_server *servers, int index)
+{
+    to->index[to->count++] = index;
+    to->weight += (unsigned)servers[index].weight;
+}
+
+static unsigned common_divisor(unsigned a, unsigned b)
+{
+    while (b) {
+        unsigned rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+/* A step that visits every point of 0..total-1 once before it comes back, far from the last one: so
+ * that a heavy server does not get its share in one run. */
+static unsigned stride(unsigned total)
+{
+    unsigned step = total * 618 / 1000;
+    while (step > 1 && common_divisor(step, total) != 1) {
+        step--;
+    }
+    return step ? step : 1;
+}
+
+static int in_turn(const candidates *among, const fpmp_server *servers, uint32_t turn)
+{
+    unsigned point = (unsigned)((uint64_t)turn * stride(among->weight) % among->weight);
+    int at = 0;
+    while (point >= (unsigned)servers[among->index[at]].weight) {
+        point -= (unsigned)servers[among->index[at++]].weight;
+    }
+    return among->index[at];
+}
+
+static int with_least(const candidates *among, const fpmp_server *servers, const fpmp_view *views,
+                      uint32_t turn)
+{
+    candidates least = {.count = 0};
+    for (int i = 0; i < among->count; i++) {
+        int at = among->index[i];
+        int best = least.count ? least.index[0] : at;
+        uint64_t here = (uint64_t)views[at].in_flight * (unsigned)servers[best].weight;
+        uint64_t there = (uint64_t)views[best].in_flight * (unsigned)servers[at].weight;
+        if (here < there) {
+            least = (candidates){.count = 0};
+        }
+        if (here <= there) {
+            add(&least, servers, at);
+        }
+    }
+    return in_turn(&least, servers, turn);
+}
+
+/* splitmix64's last steps: each bit of the result depends on each of the input. */
+static uint64_t mix(uint64_t value)
+{
+    value = (value ^ (value >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    value = (value ^ (value >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return value ^ (value >> 31);
+}
+
+/* Rendezvous hashing: a server that leaves gives its texts to all the others, and nobody else's
+ * move. A weight of n is n throws. */
+static int by_hash(const candidates *among, const fpmp_server *servers, const fpmp_view *views,
+                   uint64_t key)
+{
+    uint64_t highest = 0;
+    int chosen = among->index[0];
+    for (int i = 0; i < among->count; i++) {
+        int at = among->index[i];
+        for (int copy = 0; copy < servers[at].weight; copy++) {
+            uint64_t score = mix(key ^ mix(views[at].key + (uint64_t)copy));
+            if (score >= highest) {
+                highest = score;
+                chosen = at;
+            }
+        }
+    }
+    return chosen;
+}
+
+static int choose(const candidates *among, const fpmp_server *servers, const fpmp_view *views,
+                  const fpmp_wish *wish)
+{
+    switch (wish->balance) {
+    case FPMP_BALANCE_ROUNDROBIN:
+        return in_turn(among, servers, wish->turn);
+    case FPMP_BALANCE_FIRST:
+        return among->index[0];
+    case FPMP_BALANCE_HASH:
+        if (wish->key) {
+            return by_hash(among, servers, views, wish->key);
+        }
+        break;
+    case FPMP_BALANCE_LEAST:
+    case FPMP_BALANCE_STICKY:
+        break;
+    }
+    return with_least(among, servers, views, wish->turn);
+}
+
+static int failed_longest_ago(const fpmp_server *servers, const fpmp_view *views, int count)
+{
+    int found = FPMP_SELECT_DOWN;
+    for (int i = 0; i < count; i++) {
+        if (!views[i].was_tried && !is_full(&servers[i], &views[i]) &&
+            (found < 0 || views[i].since < views[found].since)) {
+            found = i;
+        }
+    }
+    return found;
+}
+
+static int of_tier(const fpmp_server *servers, const fpmp_view *views, int count, int64_t tier,
+                   const fpmp_wish *wish)
+{
+    candidates usable = {.count = 0};
+    int trial = FPMP_SELECT_DOWN;
+    for (int i = 0; i < count; i++) {
+        if (tier_of(&servers[i]) != tier) {
+            continue;
+        }
+        if (is_usable(&servers[i], &views[i])) {
+            add(&usable, servers, i);
+        } else if (is_trial(&servers[i], &views[i]) && trial < 0) {
+            trial = i;
+        }
+    }
+    if (trial >= 0 && (!wish->avoids_trials || !usable.count)) {
+        return trial;
+    }
+    return usable.count ? choose(&usable, servers, views, wish) : FPMP_SELECT_DOWN;
+}
+
+/* The lowest tier above `below` (of any server), or -1. */
+static int64_t next_tier(const fpmp_server *servers, int count, int64_t below)
+{
+    int64_t found = -1;
+    for (int i = 0; i < count; i++) {
+        int64_t tier = tier_of(&servers[i]);
+        if (tier > below && (found < 0 || tier < found)) {
+            found = tier;
+        }
+    }
+    return found;
+}
+
+int fpmp_select_server(const fpmp_server *servers, const fpmp_view *views, int count,
+                       const fpmp_wish *wish)
+{
+    int wanted = wish->wanted;
+    if (wanted >= 0 && wanted < count &&
+        (is_usable(&servers[wanted], &views[wanted]) ||
+         is_trial(&servers[wanted], &views[wanted]))) {
+        return wanted;
+    }
+    int is_bound = wanted >= 0 && wish->is_strict;
+    int64_t tier = -1;
+    while (!is_bound && (tier = next_tier(servers, count, tier)) >= 0) {
+        int found = of_tier(servers, views, count, tier, wish);
+        if (found >= 0) {
+            return found;
+        }
+    }
+    int found = FPMP_SELECT_DOWN;
+    if (wish->takes_down && !is_bound) {
+        found = failed_longest_ago(servers, views, count);
+    } else if (wish->takes_down && wanted < count && !views[wanted].was_tried) {
+        return wanted;
+    }
+    for (int i = 0; found < 0 && i < count; i++) {
+        if (views[i].is_up && !views[i].was_tried && is_full(&servers[i], &views[i])) {
+            return FPMP_SELECT_FULL;
+        }
+    }
+    return found;
+}
+
+/* ---- limits and connections ------------------------------------------------------------------ */
 
 fpmp_timeouts fpmp_select_timeouts(const fpmp_timeouts *section, const fpmp_pool *pool,
                                    const fpmp_timeouts *server)

@@ -7,12 +7,15 @@
 #include "fpmp_status.h"
 #include "fpmp_conf.h"
 #include "fpmp_counters.h"
+#include "fpmp_health.h"
+#include "fpmp_share.h"
 
 #include <http_core.h>
 #include <http_log.h>
 #include <http_protocol.h>
 #include <mod_status.h>
 #include <apr_optional_hooks.h>
+#include <apr_strings.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,7 +45,9 @@ int fpmp_status_prepare(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
     }
     for (apr_hash_index_t *at = apr_hash_first(ptemp, global->pools); at; at = apr_hash_next(at)) {
         const fpmp_pool *pool = apr_hash_this_val(at);
-        fpmp_counters_name(global->counters, &pool->server, pool->name);
+        for (int i = 0; i < pool->server_count; i++) {
+            fpmp_counters_name(global->counters, &pool->servers[i], pool->name);
+        }
     }
     return OK;
 }
@@ -72,11 +77,21 @@ typedef struct row {
     const fpmp_pool *pool;
     const fpmp_server *server;
     fpmp_count count;
+    int is_up;
 } row;
 
 static int compare_rows(const void *left, const void *right)
 {
-    return strcmp(((const row *)left)->pool->name, ((const row *)right)->pool->name);
+    const row *one = left;
+    const row *other = right;
+    int order = strcmp(one->pool->name, other->pool->name);
+    return order ? order : one->server->index - other->server->index;
+}
+
+static int is_up(const fpmp_global *global, const fpmp_server *server)
+{
+    const fpmp_record *record = global->records[server->index];
+    return fpmp_health_state_of(atomic_load(&record->health)) == FPMP_HEALTH_UP;
 }
 
 /* Every server that was ever asked, in the order of the pools' names. */
@@ -85,22 +100,35 @@ static apr_array_header_t *collect(const fpmp_global *global, apr_pool_t *memory
     apr_array_header_t *rows = apr_array_make(memory, 16, sizeof(row));
     for (apr_hash_index_t *at = apr_hash_first(memory, global->pools); at; at = apr_hash_next(at)) {
         const fpmp_pool *pool = apr_hash_this_val(at);
-        row one = {.pool = pool, .server = &pool->server};
-        fpmp_counters_read(global->counters, one.server, &one.count);
-        if (one.count.requests || one.count.in_flight) {
-            *(row *)apr_array_push(rows) = one;
+        for (int i = 0; i < pool->server_count; i++) {
+            row one = {.pool = pool, .server = &pool->servers[i]};
+            fpmp_counters_read(global->counters, one.server, &one.count);
+            if (one.count.requests || one.count.in_flight) {
+                one.is_up = is_up(global, one.server);
+                *(row *)apr_array_push(rows) = one;
+            }
         }
     }
     qsort(rows->elts, (size_t)rows->nelts, sizeof(row), compare_rows);
     return rows;
 }
 
+/* The servers of a pool that has several are NAME/1, NAME/2 and so on. */
+static const char *name_row(request_rec *r, const row *one)
+{
+    const fpmp_pool *pool = one->pool;
+    return pool->server_count > 1
+               ? apr_psprintf(r->pool, "%s/%d", pool->name, (int)(one->server - pool->servers) + 1)
+               : pool->name;
+}
+
 /* "State" of the fields of ?auto, with a capital letter as mod_status has them. */
 static void print_fields(request_rec *r, const row *one)
 {
-    const char *name = one->pool->name;
+    const char *name = name_row(r, one);
     const fpmp_count *count = &one->count;
     ap_rprintf(r, "FpmPool_%s_Server: %s\n", name, one->server->address.label);
+    ap_rprintf(r, "FpmPool_%s_Up: %d\n", name, one->is_up);
     ap_rprintf(r, "FpmPool_%s_InFlight: %" APR_UINT64_T_FMT "\n", name, count->in_flight);
     ap_rprintf(r, "FpmPool_%s_Requests: %" APR_UINT64_T_FMT "\n", name, count->requests);
     for (int i = 0; fpmp_counters_state_name(i); i++) {
@@ -130,10 +158,11 @@ static void print_row(request_rec *r, const row *one, int has_tables)
     const fpmp_count *count = &one->count;
     const char *cell = has_tables ? "</td><td>" : " | ";
     ap_rprintf(
-        r, "%s%s%s%s%s%" APR_UINT64_T_FMT "%s%" APR_UINT64_T_FMT "%s%" APR_UINT64_T_FMT "%s%.1f%s",
-        has_tables ? "<tr><td>" : "", ap_escape_html(r->pool, one->pool->name), cell,
-        ap_escape_html(r->pool, one->server->address.label), cell, count->in_flight, cell,
-        count->requests, cell, count->bytes / 1024, cell,
+        r,
+        "%s%s%s%s%s%s%" APR_UINT64_T_FMT "%s%" APR_UINT64_T_FMT "%s%" APR_UINT64_T_FMT "%s%.1f%s",
+        has_tables ? "<tr><td>" : "", ap_escape_html(r->pool, name_row(r, one)), cell,
+        ap_escape_html(r->pool, one->server->address.label), one->is_up ? "" : " (down)", cell,
+        count->in_flight, cell, count->requests, cell, count->bytes / 1024, cell,
         count->requests ? (double)count->microseconds / 1000.0 / (double)count->requests : 0, cell);
     print_failures(r, count);
     ap_rputs(has_tables ? "</td></tr>\n" : "\n", r);

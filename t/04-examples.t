@@ -113,7 +113,7 @@ for my $document ('README.md', 'mod_fpmpool/README.md', 'fpmpoold/README.md', 't
             $shown++;
             $accepts{$kind}->($snippet, "line $line, $kind");
         }
-        my %least = ('README.md' => 7, 'mod_fpmpool/README.md' => 7);
+        my %least = ('README.md' => 7, 'mod_fpmpool/README.md' => 9);
         cmp_ok($shown, '>=', $least{$document} || 0, "$shown pieces of configuration");
     };
 }
@@ -259,6 +259,36 @@ subtest 'nginx in front' => sub {
     }
     my ($kept) = php_peers("$place/run/shop.sock");
     cmp_ok($kept, '>', 6, "nginx keeps more connections ($kept) than there are workers");
+};
+
+subtest 'several servers and a fallback' => sub {
+    require_example();
+    files('failover', 'shop/public/who.php' => '<?php echo "shop ", posix_getppid();', 'shop/public/order.php' => '<?php echo "order ", strlen(file_get_contents("php://input"));',
+        'shop/maintenance.php' => '<?php http_response_code(503); header("Retry-After: 30"); echo "back soon"; exit;');
+    my $shop  = pools('failover', 'pool.conf', 'shop');
+    my $other = start_daemon(name => 'failover-other', conf => { shop => { listen => 'tcp' } });
+    my ($place, $text) = start_pools('failover', 'maintenance.conf');
+    my $spare = start_daemon(name => 'failover-spare', conf => $text =~ s/error\.log/error-spare.log/r, listen => { maintenance => "$place/run/maintenance.sock" });
+    my $port  = free_port();
+    my $conf  = localize(example('failover/httpd.conf'), $place, $port);
+    $conf =~ s{/run/fpmpool\b|\Q$place\E/fpmpool\b}{$place/run}g;
+    $conf =~ s{10\.0\.0\.12:9000}{$other->listen_address('shop')}e;
+    $conf =~ s{10\.0\.0\.13:9000}{'127.0.0.1:' . free_port()}e;
+    my $shipped = localize(read_file("$root/conf/fpmpool.conf"), $place) =~ s{^FpmPoolSocketDir .*}{FpmPoolSocketDir $place/run}mr;
+    my $httpd = start_httpd(name => 'httpd-failover', port => $port, fpmpool => 1, modules => [qw(authz_host)], docroot => "$place/srv", conf => $shipped . $conf);
+    allow_log(qr/FPMP00(?:64|73|85): pool shop/);
+    my $who = sub { return get($httpd, 'shop.example.org', '/who.php') };
+    my %seen;
+    $seen{ $who->()->{body} }++ for 1 .. 12;
+    is(join(' ', sort { $a <=> $b } values %seen), '4 8', 'both servers, by weight');
+    $other->stop;
+    %seen = ();
+    $seen{ $who->()->{body} }++ for 1 .. 12;
+    is(join(' ', values %seen), '12', 'one is stopped: the other has all requests');
+    is(get($httpd, 'shop.example.org', '/order.php', method => 'POST', body => 'a=b')->{body}, 'order 3', '... orders too');
+    $shop->stop;
+    my $answer = $who->();
+    is("$answer->{status} $answer->{body} $answer->{headers}{'retry-after'}", '503 back soon 30', 'all are down: the maintenance page');
 };
 
 done_testing();

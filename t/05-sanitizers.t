@@ -18,7 +18,7 @@ plan(skip_all => 'other programs are named: they are what is tested') if grep { 
 plan(skip_all => 'no sanitizer build (build/check.sh makes build/asan)') unless -x "$build/bin/fpmpoold" && -e "$build/lib/mod_fpmpool.so";
 
 my %master = map { $_ => 1 } qw(10-command-line 11-lifecycle 13-reload 13-reexec 15-control 15-systemd);
-my @tests  = (sort(keys %master), '50-module', '51-module-failures', '52-module-config', '54-module-environment', '56-module-processes');
+my @tests  = (sort(keys %master), '50-module', '51-module-failures', '52-module-config', '54-module-environment', '56-module-processes', '57-balance', '57-failover');
 
 my $reports = File::Temp->newdir('fpmpool-test-XXXXXXXX', TMPDIR => 1);
 chmod 0777, $reports;    # processes of the pool's and httpd's user write there too

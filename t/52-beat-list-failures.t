@@ -22,7 +22,7 @@ my $root = site('www',
         . ' register_shutdown_function(function () use (&$n) { file_put_contents($_GET["mark"] . ".new", ($n == 60 ? "to its end" : "aborted") . " " . connection_status());'
         . ' rename($_GET["mark"] . ".new", $_GET["mark"]); });'
         . ' file_put_contents($_GET["mark"] . ".begun", ""); while ($n < 60) { $n++; echo "."; flush(); usleep(50000); }',
-    (map { ("$_/x.php" => '<?php') } qw(first patient full once)),
+    (map { ("$_/x.php" => '<?php') } qw(first patient full once busy checked)),
 );
 my $run = test_dir() . '/run';
 mkdir $run;
@@ -30,12 +30,13 @@ my $second  = start_fake("$run/second.sock", 'body');
 my $dies    = start_fake("$run/dies.sock", 'lost');
 my @patient = map { start_fake("$run/patient-$_.sock") } qw(ours peer);
 my $once    = start_fake("$run/once.sock");
+my %busy    = map { $_ => start_fake("$run/$_.sock") } qw(busy-one busy-two checked);
 my $daemon  = start_daemon(conf => { www => {}, one => { 'pm.max_children' => 1 } });
 my $fpm     = start_php_fpm(conf => { www => {}, twin => {}, one => { 'pm.max_children' => 1 } });
 allow_log(qr/FPMP00(?:64|72|77): /, qr/exited on signal 9/);
 
 my ($ours, $peer) = start_pair($root,
-    peer_modules => [qw(slotmem_shm lbmethod_byrequests proxy_balancer)],
+    peer_modules => [qw(slotmem_shm lbmethod_byrequests lbmethod_bybusyness proxy_balancer proxy_hcheck)],
     ours         => <<"EOF_CONF",
 FpmPool www
 <FilesMatch "\\.php\$">
@@ -49,8 +50,27 @@ FpmPoolSocketDir $run
 <FpmPoolDefine one>
     FpmPoolServer unix:@{[ $daemon->listen_address('one') ]}
 </FpmPoolDefine>
+<FpmPoolDefine dies>
+    FpmPoolServer unix:$run/dies.sock
+    FpmPoolServer unix:$run/second.sock
+    FpmPoolBalance first
+</FpmPoolDefine>
+<FpmPoolDefine busy>
+    FpmPoolServer unix:$run/busy-one.sock type=generic
+    FpmPoolServer unix:$run/busy-two.sock type=generic
+</FpmPoolDefine>
+<FpmPoolDefine checked>
+    FpmPoolServer unix:$run/checked.sock type=generic
+    FpmPoolCheck ping interval=100ms
+</FpmPoolDefine>
 <Location "/first/">
     FpmPool dies
+</Location>
+<Location "/busy/">
+    FpmPool busy
+</Location>
+<Location "/checked/">
+    FpmPool checked nowhere
 </Location>
 <Location "/patient/">
     FpmPool patient-ours
@@ -82,6 +102,20 @@ ProxyTimeout 8
 <FilesMatch "\\.php\$">
     SetHandler "proxy:balancer://php/"
 </FilesMatch>
+<Proxy "balancer://busy">
+    BalancerMember "unix:$run/busy-one.sock|fcgi://busy-one/"
+    BalancerMember "unix:$run/busy-two.sock|fcgi://busy-two/"
+    ProxySet lbmethod=bybusyness
+</Proxy>
+<Proxy "balancer://checked">
+    BalancerMember "unix:$run/checked.sock|fcgi://localhost/" hcmethod=TCP hcinterval=1
+</Proxy>
+<Location "/busy/">
+    SetHandler "proxy:balancer://busy/"
+</Location>
+<Location "/checked/">
+    SetHandler "proxy:balancer://checked/"
+</Location>
 <Location "/first/">
     SetHandler "proxy:balancer://fake/"
 </Location>
@@ -105,9 +139,8 @@ defect('D1', 'a POST that fails over arrives without its body',
     peer  => sub { show(http($peer->url('/first/x.php'), method => 'POST', body => 'b' x 1000)) },
     wrong => qr/^200 .*: 0 \w{32} 1000 none$/,
     ours  => sub { show(http($ours->url('/first/x.php'), method => 'POST', body => 'b' x 1000)) },
-    right => qr/^502 /);    # failing over between servers: chapter 6
+    right => qr/^200 .*: 1000 @{[ md5_hex('b' x 1000) ]} 1000 none$/);
 
-# What there is of it today: a request that a kept connection did not take.
 subtest 'D1: a POST that goes to a second connection arrives whole' => sub {
     my $go = "$marks/go";
     for my $body ('b' x 1000, 'm' x 100_000, [ ('c' x 9_000) x 5 ]) {
@@ -129,6 +162,33 @@ defect('D2', 'a POST whose worker dies is executed again',
         return "$status, executed " . length(read_file($mark)) . ' times; the next request ' . http($httpd->url('/hello.php'))->{status};
     }),
     wrong => qr/^503, executed 2 times; /, right => qr/^502, executed 1 times; the next request 200$/);
+
+defect('D6', 'a check of a unix socket goes somewhere else and takes the healthy socket out',
+    each_of(sub {
+        my ($httpd) = @_;
+        my $last;
+        eval { wait_for { ($last = http($httpd->url('/checked/x.php?do=who'))->{status}) != 200 } 4, 'a healthy server out of use' };
+        return $last;
+    }),
+    wrong => qr/^503$/, right => qr/^200$/);
+
+allow_log(qr/AH00052: child pid \d+ exit signal Killed|AH10392|AH10159/);
+defect('D21', 'a child that dies with a request leaves its server busy for ever',
+    each_of(sub {
+        my ($httpd) = @_;
+        my $go = "$marks/busy-" . $httpd->name;
+        my $from = $busy{'busy-one'}->log_length + $busy{'busy-two'}->log_length;
+        my $http = http_connect(port => $httpd->port);
+        $http->send_request(GET => "/busy/x.php?do=who&go=$go");
+        wait_for { $busy{'busy-one'}->log_length + $busy{'busy-two'}->log_length > $from } 10, 'the request at a server';
+        kill KILL => children($httpd->pid);
+        wait_for { eval { http($httpd->url('/hello.php'))->{status} == 200 } } 20, 'the next children';
+        write_file($go, '');
+        my %got;
+        $got{ http($httpd->url('/busy/x.php?do=who'))->{body} }++ for 1 .. 20;
+        return join ' ', map { $got{$_} } sort keys %got;
+    }),
+    wrong => qr/^20$/, right => qr/^10 10$/);
 
 # ---- who waits
 

@@ -116,7 +116,9 @@ subtest 'a pool without definition and without a socket' => sub {
 
 refused("${define}FpmPool a\n$define", 15, qr/pool "a" is already defined at \S+:11/, 'a pool defined twice');
 refused("<FpmPoolDefine a>\n</FpmPoolDefine>\n", 11, qr/pool "a" has no server: add FpmPoolServer/, 'a pool without a server');
-refused("<FpmPoolDefine a>\n    FpmPoolServer unix:/a\n    FpmPoolServer unix:/b\n</FpmPoolDefine>\n", 13, qr/a second FpmPoolServer in pool "a"/, 'a second server');
+refused("<FpmPoolDefine a>\n    FpmPoolServer unix:/a\n    FpmPoolServer unix:/a weight=2\n</FpmPoolDefine>\n", 13, qr/pool "a" has unix:\/a twice/, 'the same server twice');
+refused("<FpmPoolDefine a>\n    FpmPoolServer unix:/a name=x\n    FpmPoolServer unix:/b name=x\n</FpmPoolDefine>\n", 13, qr/two servers of the name "x"/, 'the same name twice');
+refused("<FpmPoolDefine a>\n" . join('', map { "    FpmPoolServer unix:/$_\n" } 1 .. 65) . "</FpmPoolDefine>\n", 76, qr/at most 64 servers/, 'too many servers');
 refused("<FpmPoolDefine a>\n    FpmPoolServer unix:/" . 'x' x 107 . "\n</FpmPoolDefine>\n", 12, qr/has 108 bytes, a unix socket's can have 107: use a shorter/, 'a socket path that is too long');
 accepted("<FpmPoolDefine a>\n    FpmPoolServer unix:/" . 'x' x 106 . "\n</FpmPoolDefine>\n", 'one that is just short enough');
 refused("FpmPoolSocketDir /" . 'x' x 100 . "\nFpmPool long\n", 12, qr/FPMP0002: .*use a shorter directory.*FpmPoolSocketDir/, '... also one that is made of directory and name');
@@ -126,7 +128,33 @@ refused("<FpmPoolDefine a>\n    FpmPoolServer /run/a.sock\n</FpmPoolDefine>\n", 
 refused("<FpmPoolDefine a>\n    FpmPoolServer unix:run/a.sock\n</FpmPoolDefine>\n", 12, qr{does not begin with /}, 'a relative socket path');
 refused("<FpmPoolDefine a>\n    FpmPoolServer tcp://127.0.0.1\n</FpmPoolDefine>\n", 12, qr{is not tcp://host:port}, 'a TCP address without port');
 refused("<FpmPoolDefine a>\n    FpmPoolServer unix:/a type=php\n</FpmPoolDefine>\n", 12, qr/known are fpmpool, fpm, generic/, 'an unknown type');
-refused("<FpmPoolDefine a>\n    FpmPoolServer unix:/a weight=2\n</FpmPoolDefine>\n", 12, qr/"weight=2": known are/, 'an unknown option');
+refused("<FpmPoolDefine a>\n    FpmPoolServer unix:/a wight=2\n</FpmPoolDefine>\n", 12, qr/"wight=2": known are/, 'an unknown option');
+refused("<FpmPoolDefine a>\n    FpmPoolServer unix:/a $_->[0]\n</FpmPoolDefine>\n", 12, $_->[1], "FpmPoolServer $_->[0]")
+    for [ 'weight=0', qr/"weight=0": a number from 1 to 100/ ], [ 'weight=101', qr/from 1 to 100/ ], [ 'max=0', qr/from 1 to/ ], [ 'max=many', qr/a number/ ], [ 'group=-1', qr/from 0 to/ ], [ 'name=a/b', qr/a name has letters/ ];
+my $member = sub { my ($line, $message, $name) = @_; refused("<FpmPoolDefine a>\n    FpmPoolServer unix:/a\n    $line\n</FpmPoolDefine>\n", 13, $message, $name // $line) };
+$member->('FpmPoolBalance random', qr/known are least, roundrobin, first, hash/);
+$member->('FpmPoolBalance hash', qr/is no expression/);
+$member->('FpmPoolBalance hash "%{"', qr/is no expression/);
+$member->('FpmPoolBalance sticky "a b"', qr/no cookie's name/);
+$member->('FpmPoolBalance sticky ID strictly', qr/"strictly" is too much/);
+$member->('FpmPoolBalance least 5', qr/"5" is too much/);
+$member->('FpmPoolHealth', qr/fails= or retry= is needed/);
+$member->('FpmPoolHealth fails=0', qr/from 1 to 50/);
+$member->('FpmPoolHealth retry=5s', qr/two times: retry=1s\.\.60s/);
+$member->('FpmPoolHealth retry=5s..1s', qr/a time from 5000ms/);
+$member->('FpmPoolCheck http', qr/known are off, connect and ping/);
+$member->('FpmPoolCheck ping interval=1ms', qr/a time from 50ms/);
+$member->('FpmPoolCheck ping often', qr/known are interval= fast=/);
+$member->('FpmPoolRetry always', qr/is not off, safe or idempotent/);
+$member->('FpmPoolRetry safe attempts=0', qr/from 1 to 16/);
+accepted("<FpmPoolDefine a>\n    FpmPoolServer unix:/a weight=3 max=4 group=1 name=one\n    FpmPoolServer tcp://127.0.0.1:9 backup\n    FpmPoolBalance sticky ROUTE strict\n    FpmPoolHealth fails=5 retry=500ms..5s\n"
+    . "    FpmPoolCheck ping interval=1s fast=100ms down=5s timeout=2s rise=1 fall=2\n    FpmPoolRetry idempotent attempts=3 within=5s body=1M\n</FpmPoolDefine>\n<Location /x>\n    FpmPool a\n    FpmPoolRetry off\n    SetHandler fpmpool\n</Location>\n", 'everything that a pool of several servers may have');
+refused("FpmPoolBalance first\n", 11, qr/FpmPoolBalance is allowed only inside of/, 'FpmPoolBalance outside of a definition');
+refused("FpmPool a b a\n", 11, qr/names "a" twice/, 'a pool that falls back to itself');
+refused("FpmPool a none\n", 11, qr/none does not go with other names/, 'none as a fallback');
+refused("FpmPool a b c d e f g h i\n", 11, qr/up to 7 fallbacks/, 'too many fallbacks');
+refused("FpmPoolFailover on=never\n", 11, qr/known are down, overload/, 'FpmPoolFailover');
+refused("FpmPoolFailover down\n", 11, qr/known is on=/, '... without on=');
 refused("<FpmPoolDefine a>\n    FpmPoolServer unix:/a\n    FpmPoolFlush on\n</FpmPoolDefine>\n", 13, qr/FpmPoolFlush is not allowed in <FpmPoolDefine>/, 'another directive in a definition');
 refused("<FpmPoolDefine ../a>\n    FpmPoolServer unix:/a\n</FpmPoolDefine>\n", 11, qr/cannot be a pool's name/, 'a name that is a path');
 refused("<FpmPoolDefine a b>\n    FpmPoolServer unix:/a\n</FpmPoolDefine>\n", 11, qr/exactly one name/, 'two names');
@@ -231,6 +259,8 @@ FpmPool configuration:
         virtual host shop.example.org:8080, <Directory "/srv/old"> <Files "x.php"> (FILE:27)
             connect=500ms first=30s idle=10s total=300s keep=0
 EOF_DUMP
+    ($code, $output) = config_test("<FpmPoolDefine m>\n    FpmPoolServer tcp://127.0.0.1:9000 weight=2 max=7 name=one\n    FpmPoolServer tcp://127.0.0.1:9001 type=fpm backup\n    FpmPoolBalance first\n    FpmPoolCheck ping\n</FpmPoolDefine>\nFpmPool a m\n$define$handler", '-D', 'DUMP_FPMPOOLS');
+    like($output, qr{    m \(.*\n        tcp://127\.0\.0\.1:9000 type=fpmpool reuse=on name=one weight=2 max=7\n        tcp://127\.0\.0\.1:9001 type=fpm reuse=off backup\n        balance=first\n        check=ping interval=2s\n        server, as a fallback \(}, 'a pool of several servers, which is a fallback');
     ($code, $output) = config_test("FpmPoolFlush x\n", '-D', 'DUMP_FPMPOOLS');
     unlike($output, qr/FpmPool configuration/, 'a wrong configuration is not shown');
 };

@@ -29,6 +29,15 @@ Alias /gone $root
 <Location "/gone">
     FpmPool gone
 </Location>
+<FpmPoolDefine two>
+    FpmPoolServer unix:$gate/nobody.sock
+    FpmPoolServer unix:@{[ $daemon->listen_address('a-b.c') ]}
+    FpmPoolBalance first
+</FpmPoolDefine>
+Alias /two $root
+<Location "/two">
+    FpmPool two
+</Location>
 Alias /never $root
 <Location "/never">
     FpmPool never
@@ -59,6 +68,7 @@ for my $mpm (qw(event worker prefork)) {
         http($httpd->url('/hello.php')) for 1 .. 20;
         is(http($httpd->url('/other/hello.php'))->{status}, 200, 'another pool');
         is(http($httpd->url('/gone/hello.php'))->{status}, 503, 'one that is not there') for 1 .. 3;
+        is(http($httpd->url('/two/hello.php'))->{status}, 200, 'one of two servers, the first of which is not there');
         is(http($httpd->url('/short/wait.php?n=short'))->{status}, 504, 'one that is too slow');
         my $now = wait_for { my $f = figures($httpd); ($f->{www_Requests} // 0) == 21 ? $f : undef } 10, 'the last request';
         is("$now->{www_Ok} $now->{www_Timeout} $now->{www_InFlight}", '20 1 0', 'requests of all children, by their state');
@@ -67,11 +77,13 @@ for my $mpm (qw(event worker prefork)) {
         cmp_ok($now->{www_Microseconds}, '>=', 200_000, 'time');
         is($now->{'a-b.c_Ok'}, 1, 'each pool for itself');
         is("$now->{gone_Requests} $now->{gone_Down}", '3 3', 'failures');
+        is("$now->{www_Up} $now->{gone_Up}", '1 0', 'which counts as down');
+        is("@{$now}{qw(two/1_Requests two/1_Down two/2_Ok)}", '1 1 1', 'a pool of two servers: each one\'s attempts');
         ok(!exists $now->{never_Requests}, 'not one that was never asked');
         my $page = http($httpd->url('/server-status'))->{body};
         like($page, qr{<h2>FpmPool</h2>}, 'the page for people');
-        like($page, qr{<tr><td>gone</td><td>unix:[^<]+gone\.sock</td><td>0</td><td>3</td><td>\d+</td><td>[\d.]+</td><td>down 3</td></tr>}, '... a row for each server');
-        like(http($httpd->url('/server-status?notable'))->{body}, qr{^gone \| unix:\S+ \| 0 \| 3 \| \d+ \| [\d.]+ \| down 3$}m, '... without tables');
+        like($page, qr{<tr><td>gone</td><td>unix:[^<]+gone\.sock \(down\)</td><td>0</td><td>3</td><td>\d+</td><td>[\d.]+</td><td>down 3</td></tr>}, '... a row for each server');
+        like(http($httpd->url('/server-status?notable'))->{body}, qr{^gone \| unix:\S+ \(down\) \| 0 \| 3 \| \d+ \| [\d.]+ \| down 3$}m, '... without tables');
 
         my @waiting = map { my $http = http_connect(port => $httpd->port, timeout => 20); $http->send_request(GET => "/wait.php?n=w$_"); $http } 1 .. 3;
         wait_for { 3 == grep { -e "$gate/w$_" } 1 .. 3 } 10, 'three requests';

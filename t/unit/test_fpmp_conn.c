@@ -141,7 +141,6 @@ START_TEST(test_late_ones_are_closed)
     apr_pool_t *child = NULL;
     fpmp_conn *late[2] = {NULL, NULL};
     int fd[2];
-    unsigned suppressed = 0;
     ck_assert_int_eq(apr_pool_create(&child, memory), APR_SUCCESS);
     ck_assert_int_eq(fpmp_conn_create(&own, child, 2, 1), APR_SUCCESS);
     for (int i = 0; i < 2; i++) {
@@ -156,7 +155,6 @@ START_TEST(test_late_ones_are_closed)
     fpmp_conn_discard(own, late[1]);
     ck_assert(!is_open(fd[0]) && !is_open(fd[1]));
     ck_assert_ptr_null(fpmp_conn_take(own, &server, KEEP, 200));
-    ck_assert_int_eq(fpmp_conn_note_failure(own, &server, 300, &suppressed), 1);
 }
 END_TEST
 
@@ -229,23 +227,6 @@ START_TEST(test_names_why_it_cannot_connect)
 }
 END_TEST
 
-START_TEST(test_complains_once)
-{
-    unsigned suppressed = 9;
-    apr_time_t now = apr_time_from_sec(1000);
-    ck_assert_int_eq(fpmp_conn_note_success(table, &server), 0);
-    ck_assert_int_eq(fpmp_conn_note_failure(table, &server, now, &suppressed), 1);
-    ck_assert_uint_eq(suppressed, 0);
-    ck_assert_int_eq(fpmp_conn_note_failure(table, &server, now + 1, &suppressed), 0);
-    ck_assert_int_eq(fpmp_conn_note_failure(table, &server, now + 2, &suppressed), 0);
-    ck_assert_int_eq(
-        fpmp_conn_note_failure(table, &server, now + apr_time_from_sec(10), &suppressed), 1);
-    ck_assert_uint_eq(suppressed, 2);
-    ck_assert_int_eq(fpmp_conn_note_success(table, &server), 1);
-    ck_assert_int_eq(fpmp_conn_note_success(table, &server), 0);
-}
-END_TEST
-
 static Suite *conn_suite(void)
 {
     Suite *suite = suite_create("fpmp_conn");
@@ -261,7 +242,6 @@ static Suite *conn_suite(void)
     tcase_add_test(cases, test_full_queue_ends_in_time);
     tcase_add_test(cases, test_signal_is_no_answer);
     tcase_add_test(cases, test_names_why_it_cannot_connect);
-    tcase_add_test(cases, test_complains_once);
     suite_add_tcase(suite, cases);
     return suite;
 }

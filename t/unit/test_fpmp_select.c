@@ -6,6 +6,7 @@
 #include <apr_general.h>
 #include <apr_strings.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -99,7 +100,6 @@ START_TEST(test_selects_by_name)
     apr_hash_set(pools, "www", APR_HASH_KEY_STRING, &pool);
     ck_assert_ptr_eq(fpmp_select_pool(pools, "www"), &pool);
     ck_assert_ptr_null(fpmp_select_pool(pools, "ww"));
-    ck_assert_ptr_eq(fpmp_select_server(&pool), &pool.server);
 }
 END_TEST
 
@@ -140,6 +140,249 @@ START_TEST(test_reuse)
 }
 END_TEST
 
+/* ---- one of several servers ------------------------------------------------------------------ */
+
+#define UP  1
+#define TRY 2 /* down, and a trial is due */
+#define DN  0
+
+/* A pool of up to four servers, what it looks like, and who gets the request. */
+typedef struct case_server {
+    int state, weight;
+    unsigned in_flight, max;
+    int group, is_backup, was_tried;
+    uint64_t since;
+} case_server;
+
+static const struct {
+    const char *what;
+    case_server servers[4];
+    fpmp_wish wish;
+    int expected;
+} choices[] = {
+    {"the idle one",
+     {{.state = UP, .weight = 1, .in_flight = 1}, {.state = UP, .weight = 1}},
+     {.wanted = -1},
+     1},
+    {"a weight of 3 carries 3",
+     {{.state = UP, .weight = 3, .in_flight = 2}, {.state = UP, .weight = 1, .in_flight = 1}},
+     {.wanted = -1},
+     0},
+    {"who is down gets nothing",
+     {{.state = DN, .weight = 1}, {.state = UP, .weight = 1, .in_flight = 9}},
+     {.wanted = -1},
+     1},
+    {"who had it gets it no more",
+     {{.state = UP, .weight = 1, .was_tried = 1}, {.state = UP, .weight = 1, .in_flight = 9}},
+     {.wanted = -1},
+     1},
+    {"a full one gets nothing",
+     {{.state = UP, .weight = 1, .in_flight = 5, .max = 5},
+      {.state = UP, .weight = 1, .in_flight = 9}},
+     {.wanted = -1},
+     1},
+    {"all are full",
+     {{.state = UP, .weight = 1, .in_flight = 5, .max = 5},
+      {.state = UP, .weight = 1, .in_flight = 9, .max = 9}},
+     {.wanted = -1},
+     FPMP_SELECT_FULL},
+    {"all are down",
+     {{.state = DN, .weight = 1}, {.state = DN, .weight = 1}},
+     {.wanted = -1},
+     FPMP_SELECT_DOWN},
+    {"down or full is full",
+     {{.state = DN, .weight = 1}, {.state = UP, .weight = 1, .in_flight = 5, .max = 5}},
+     {.wanted = -1},
+     FPMP_SELECT_FULL},
+    {"the lowest group",
+     {{.state = UP, .weight = 1, .group = 1}, {.state = UP, .weight = 1, .in_flight = 9}},
+     {.wanted = -1},
+     1},
+    {"the next group",
+     {{.state = UP, .weight = 1, .group = 1}, {.state = DN, .weight = 1}},
+     {.wanted = -1},
+     0},
+    {"no backup",
+     {{.state = UP, .weight = 1, .is_backup = 1},
+      {.state = UP, .weight = 1, .in_flight = 9, .group = 7}},
+     {.wanted = -1},
+     1},
+    {"the backup",
+     {{.state = UP, .weight = 1, .is_backup = 1}, {.state = DN, .weight = 1, .group = 7}},
+     {.wanted = -1},
+     0},
+    {"the backup when all are full",
+     {{.state = UP, .weight = 1, .in_flight = 3, .max = 3},
+      {.state = UP, .weight = 1, .is_backup = 1}},
+     {.wanted = -1},
+     1},
+    {"a trial comes first",
+     {{.state = UP, .weight = 1}, {.state = TRY, .weight = 1}},
+     {.wanted = -1},
+     1},
+    {"no trial in a later group",
+     {{.state = UP, .weight = 1}, {.state = TRY, .weight = 1, .group = 1}},
+     {.wanted = -1},
+     0},
+    {"no trial after a failure",
+     {{.state = UP, .weight = 1}, {.state = TRY, .weight = 1}},
+     {.wanted = -1, .avoids_trials = 1},
+     0},
+    {"... but rather than nothing",
+     {{.state = DN, .weight = 1}, {.state = TRY, .weight = 1}},
+     {.wanted = -1, .avoids_trials = 1},
+     1},
+    {"the one that failed longest ago",
+     {{.state = DN, .weight = 1, .since = 30},
+      {.state = DN, .weight = 1, .since = 10},
+      {.state = DN, .weight = 1, .since = 20}},
+     {.wanted = -1, .takes_down = 1},
+     1},
+    {"... and was not tried",
+     {{.state = DN, .weight = 1, .since = 30},
+      {.state = DN, .weight = 1, .since = 10, .was_tried = 1},
+      {.state = DN, .weight = 1, .since = 20}},
+     {.wanted = -1, .takes_down = 1},
+     2},
+    {"first in the list",
+     {{.state = UP, .weight = 1, .in_flight = 9}, {.state = UP, .weight = 1}},
+     {.wanted = -1, .balance = FPMP_BALANCE_FIRST},
+     0},
+    {"the next in the list",
+     {{.state = UP, .weight = 1, .in_flight = 9, .max = 9}, {.state = UP, .weight = 1}},
+     {.wanted = -1, .balance = FPMP_BALANCE_FIRST},
+     1},
+    {"the visitor's own",
+     {{.state = UP, .weight = 1}, {.state = UP, .weight = 1, .in_flight = 9}},
+     {.wanted = 1},
+     1},
+    {"his own is down",
+     {{.state = UP, .weight = 1}, {.state = DN, .weight = 1, .in_flight = 9}},
+     {.wanted = 1},
+     0},
+    {"strictly his own",
+     {{.state = UP, .weight = 1}, {.state = DN, .weight = 1, .in_flight = 9}},
+     {.wanted = 1, .is_strict = 1},
+     FPMP_SELECT_DOWN},
+    {"... even if it is down",
+     {{.state = UP, .weight = 1}, {.state = DN, .weight = 1, .in_flight = 9}},
+     {.wanted = 1, .is_strict = 1, .takes_down = 1},
+     1},
+};
+
+static int set_views(const case_server *from, fpmp_server *servers, fpmp_view *views)
+{
+    int count = 0;
+    memset(servers, 0, 4 * sizeof(*servers));
+    memset(views, 0, 4 * sizeof(*views));
+    for (; count < 4 && from[count].weight; count++) {
+        servers[count].weight = from[count].weight;
+        servers[count].max = from[count].max;
+        servers[count].group = from[count].group;
+        servers[count].is_backup = from[count].is_backup;
+        views[count].is_up = from[count].state == UP;
+        views[count].may_try = from[count].state == TRY;
+        views[count].was_tried = from[count].was_tried;
+        views[count].in_flight = from[count].in_flight;
+        views[count].since = from[count].since;
+        views[count].key = ((uint64_t)count + 1) * 0xd1342543de82ef95;
+    }
+    return count;
+}
+
+START_TEST(test_chooses)
+{
+    fpmp_server servers[4];
+    fpmp_view views[4];
+    int count = set_views(choices[_i].servers, servers, views);
+    for (uint32_t turn = 0; turn < 7; turn++) {
+        fpmp_wish wish = choices[_i].wish;
+        wish.turn = turn;
+        int chosen = fpmp_select_server(servers, views, count, &wish);
+        ck_assert_msg(chosen == choices[_i].expected, "%s: %d, not %d (turn %u)", choices[_i].what,
+                      chosen, choices[_i].expected, turn);
+    }
+}
+END_TEST
+
+/* Each round of as many turns as there is weight gives everybody his share exactly, also to servers
+ * that are all idle; nobody gets his in one run. */
+START_TEST(test_weights_in_turn)
+{
+    static const case_server idle[4] = {
+        {.state = UP, .weight = 5}, {.state = UP, .weight = 2}, {.state = UP, .weight = 1}};
+    fpmp_server servers[4];
+    fpmp_view views[4];
+    int count = set_views(idle, servers, views);
+    fpmp_wish wish = {.wanted = -1, .balance = _i ? FPMP_BALANCE_ROUNDROBIN : FPMP_BALANCE_LEAST};
+    int run = 0;
+    for (uint32_t start = 0; start < 80; start += 8) {
+        int got[4] = {0};
+        int last = -1;
+        for (uint32_t turn = start; turn < start + 8; turn++) {
+            wish.turn = turn;
+            int chosen = fpmp_select_server(servers, views, count, &wish);
+            run = chosen == last ? run + 1 : 1;
+            last = chosen;
+            ck_assert_int_lt(run, 4);
+            got[chosen]++;
+        }
+        ck_assert_int_eq(got[0], 5);
+        ck_assert_int_eq(got[1], 2);
+        ck_assert_int_eq(got[2], 1);
+    }
+}
+END_TEST
+
+START_TEST(test_hash_is_consistent)
+{
+    static const case_server equal[4] = {{.state = UP, .weight = 1},
+                                         {.state = UP, .weight = 1},
+                                         {.state = UP, .weight = 2},
+                                         {.state = UP, .weight = 1}};
+    enum { TEXTS = 20000 };
+    fpmp_server servers[4];
+    fpmp_view views[4];
+    int count = set_views(equal, servers, views);
+    int got[4] = {0};
+    int moved = 0;
+    fpmp_wish wish = {.wanted = -1, .balance = FPMP_BALANCE_HASH};
+    for (uint64_t key = 1; key <= TEXTS; key++) {
+        wish.key = key * 0x9e3779b97f4a7c15;
+        int before = fpmp_select_server(servers, views, count, &wish);
+        wish.turn++;
+        ck_assert_int_eq(fpmp_select_server(servers, views, count, &wish), before);
+        got[before]++;
+        views[1].is_up = 0;
+        int after = fpmp_select_server(servers, views, count, &wish);
+        views[1].is_up = 1;
+        ck_assert_int_ne(after, 1);
+        moved += after != before;
+        ck_assert(after == before || before == 1);
+    }
+    ck_assert_int_eq(moved, got[1]);
+    for (int i = 0; i < 4; i++) {
+        int share = TEXTS / 5 * servers[i].weight;
+        ck_assert_msg(abs(got[i] - share) < share / 10, "server %d: %d of %d", i, got[i], share);
+    }
+}
+END_TEST
+
+START_TEST(test_most_specific_retry_counts)
+{
+    fpmp_pool pool = {.retry = {.is_set = 0}};
+    fpmp_retry section = {.is_set = 0};
+    fpmp_retry server = {.is_set = 0};
+    ck_assert_int_eq(fpmp_select_retry(&section, &pool, &server).level, FPMP_RETRY_SAFE);
+    server = (fpmp_retry){.is_set = 1, .level = FPMP_RETRY_OFF};
+    ck_assert_int_eq(fpmp_select_retry(&section, &pool, &server).level, FPMP_RETRY_OFF);
+    pool.retry = (fpmp_retry){.is_set = 1, .level = FPMP_RETRY_IDEMPOTENT, .attempts = 3};
+    ck_assert_int_eq(fpmp_select_retry(&section, &pool, &server).attempts, 3);
+    section = (fpmp_retry){.is_set = 1, .level = FPMP_RETRY_SAFE, .attempts = 4};
+    ck_assert_int_eq(fpmp_select_retry(&section, &pool, &server).attempts, 4);
+}
+END_TEST
+
 static Suite *select_suite(void)
 {
     Suite *suite = suite_create("fpmp_select");
@@ -152,6 +395,10 @@ static Suite *select_suite(void)
     tcase_add_test(cases, test_selects_by_name);
     tcase_add_test(cases, test_most_specific_limit_counts);
     tcase_add_loop_test(cases, test_reuse, 0, (int)(sizeof(reuse) / sizeof(reuse[0])));
+    tcase_add_loop_test(cases, test_chooses, 0, (int)(sizeof(choices) / sizeof(choices[0])));
+    tcase_add_loop_test(cases, test_weights_in_turn, 0, 2);
+    tcase_add_test(cases, test_hash_is_consistent);
+    tcase_add_test(cases, test_most_specific_retry_counts);
     suite_add_tcase(suite, cases);
     return suite;
 }

@@ -21,8 +21,6 @@ our @EXPORT = qw(defect defects_elsewhere start_pair start_fake full_listener sh
 
 # Numbers of the list that no test of this kind can show, and why.
 our %elsewhere = (
-    D6  => 'active health checks are chapter 6 of the plan; until then a healthy socket cannot be taken out by one',
-    D21 => 'busy counters belong to balancing between servers: chapter 6',
     D25 => 'limits for a pool over all children (FpmPoolLimit) are chapter 6',
     D29 => 'a pause of httpd itself after a graceful restart, with and without any module',
 );

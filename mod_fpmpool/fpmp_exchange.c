@@ -1,0 +1,525 @@
+/* fpmp_exchange.c - a request's way through pools, servers and connections until one has answered.
+ *
+ * Runs in an httpd child for each request. Decides where the next attempt goes and whether there is
+ * one, and reports to fpmp_health what each server did. Must not send anything to the client.
+ */
+#include "fpmp_exchange.h"
+
+#include "fpmp_balance.h"
+#include "fpmp_clock.h"
+#include "fpmp_counters.h"
+#include "fpmp_env.h"
+#include "fpmp_failure.h"
+#include "fpmp_notes.h"
+#include "fpmp_verdict.h"
+
+#include <http_log.h>
+#include <errno.h>
+#include <string.h>
+
+APLOG_USE_MODULE(fpmpool);
+
+#define ENCODED_ACK 4 /* in fpmp_task.encoding */
+
+static int is_idempotent(const request_rec *r)
+{
+    switch (r->method_number) {
+    case M_GET: /* and HEAD */
+    case M_OPTIONS:
+    case M_PUT:
+    case M_DELETE:
+    case M_PROPFIND:
+    case M_REPORT:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+static fpmp_record *record_of(const fpmp_task *task)
+{
+    return fpmp_balance_record(task->global, task->server);
+}
+
+/* ---- figures --------------------------------------------------------------------------------- */
+
+/* Each server counts the attempts that it had, and how they ended. Before its first one a request
+ * counts as under way at the first server; it ends there if there is none. */
+static void begin_count(fpmp_task *task, const fpmp_server *server)
+{
+    if (task->in_count) {
+        fpmp_counters_cancel(task->global->counters, task->in_count);
+    }
+    fpmp_counters_begin(task->global->counters, server);
+    task->in_count = server;
+}
+
+static void end_count(fpmp_task *task, const char *state, uint64_t bytes, apr_time_t since)
+{
+    if (task->in_count) {
+        fpmp_counters_end(task->global->counters, task->in_count, state, bytes,
+                          (uint64_t)(fpmp_clock_now() - since));
+        task->in_count = NULL;
+    }
+}
+
+void fpmp_exchange_close(fpmp_task *task)
+{
+    end_count(task, apr_table_get(task->r->notes, "fpmpool-state"), (uint64_t)task->r->bytes_sent,
+              task->servers_asked > 1 ? task->began : task->course.start);
+}
+
+/* ---- pools ----------------------------------------------------------------------------------- */
+
+static void enter_pool(fpmp_task *task, int at)
+{
+    int takes_down = task->wish.takes_down;
+    task->pool_at = at;
+    task->pool = task->pools[at];
+    task->tried = 0;
+    task->was_overload = 0;
+    task->was_lost = 0;
+    task->timeouts = fpmp_select_timeouts(&task->conf->section_timeouts, task->pool,
+                                          &task->conf->server_timeouts);
+    task->retry =
+        fpmp_select_retry(&task->conf->section_retry, task->pool, &task->conf->server_retry);
+    fpmp_balance_wish(task->r, task->pool, &task->wish);
+    task->wish.takes_down = takes_down;
+}
+
+static int add_pool(fpmp_task *task, const char *name)
+{
+    const fpmp_pool *pool = fpmp_select_pool(task->global->pools, name);
+    if (pool && task->global->connections && task->global->share) {
+        task->pools[task->pool_count++] = pool;
+        return OK;
+    }
+    ap_log_rerror(APLOG_MARK, APLOG_CRIT, 0, task->r,
+                  "FPMP0059: pool %s was not set up in this process: restart httpd", name);
+    return HTTP_INTERNAL_SERVER_ERROR;
+}
+
+int fpmp_exchange_open(fpmp_task *task)
+{
+    const apr_array_header_t *fallbacks = task->conf->fallbacks;
+    int status = add_pool(task, task->conf->pool);
+    for (int i = 0; status == OK && fallbacks && i < fallbacks->nelts; i++) {
+        status = add_pool(task, APR_ARRAY_IDX(fallbacks, i, const char *));
+    }
+    if (status == OK) {
+        enter_pool(task, 0);
+        fpmp_notes_begin(task->r, task->pool, &task->pool->servers[0]);
+        begin_count(task, &task->pool->servers[0]);
+    }
+    return status;
+}
+
+/* Nobody is left in this pool. Returns 1 if there is somebody to look at elsewhere. */
+static int leave_pool(fpmp_task *task, int is_full)
+{
+    int why = is_full || task->was_overload ? FPMP_FAILOVER_OVERLOAD : FPMP_FAILOVER_DOWN;
+    if (task->pool_at + 1 < task->pool_count && (task->conf->fails_over & why)) {
+        enter_pool(task, task->pool_at + 1);
+        return 1;
+    }
+    if (task->was_lost && !task->came_back) {
+        task->came_back = 1;
+        task->tried = 0;
+        return 1;
+    }
+    /* All are down and nobody was asked: rather one that is down than nobody. */
+    if (!task->has_failed && !task->wish.takes_down && !is_full) {
+        task->wish.takes_down = 1;
+        enter_pool(task, 0);
+        return 1;
+    }
+    return 0;
+}
+
+static int refuse_all(fpmp_task *task, int is_full)
+{
+    if (!task->has_failed) {
+        task->status = HTTP_SERVICE_UNAVAILABLE;
+        task->state = is_full ? "full" : "down";
+    }
+    if (!task->has_failed && is_full) {
+        fpmp_failure_log_limit(task->r, task->pool,
+                               &fpmp_balance_record(task->global, &task->pool->servers[0])->limit);
+    }
+    return task->status;
+}
+
+/* The cookie of FpmPoolBalance sticky goes out with the answer of the server that it names. */
+static void tie(fpmp_task *task, int index)
+{
+    request_rec *r = task->r;
+    if (task->headers) {
+        r->err_headers_out = apr_table_copy(r->pool, task->headers);
+    } else if (task->pool->balance == FPMP_BALANCE_STICKY) {
+        task->headers = apr_table_copy(r->pool, r->err_headers_out);
+    }
+    fpmp_balance_tie(r, task->pool, &task->wish, index);
+}
+
+/* Chooses the server of the next attempt. OK, or the status for the client. */
+static int pick(fpmp_task *task)
+{
+    for (;;) {
+        task->began = fpmp_clock_now();
+        task->wish.avoids_trials = task->has_failed;
+        int index =
+            fpmp_balance_take(task->global, task->pool, &task->wish, task->tried, task->began);
+        if (index >= 0) {
+            task->server = &task->pool->servers[index];
+            task->tried |= UINT64_C(1) << index;
+            task->first_try = task->first_try ? task->first_try : task->began;
+            tie(task, index);
+            fpmp_notes_begin(task->r, task->pool, task->server);
+            begin_count(task, task->server);
+            return OK;
+        }
+        if (!leave_pool(task, index == FPMP_SELECT_FULL)) {
+            return refuse_all(task, index == FPMP_SELECT_FULL);
+        }
+    }
+}
+
+/* ---- connections ----------------------------------------------------------------------------- */
+
+static void note_no_connection(fpmp_task *task, apr_status_t error)
+{
+    int is_local = task->server->address.path != NULL;
+    int is_full = APR_STATUS_IS_TIMEUP(error) && is_local;
+    unsigned suppressed = 0;
+    task->has_failed = 1;
+    task->was_overload = is_full;
+    task->was_lost = 0;
+    task->status = HTTP_SERVICE_UNAVAILABLE;
+    task->state = is_full ? "full" : "down";
+    int is_worth = fpmp_share_complain(&record_of(task)->failure, fpmp_clock_now(), &suppressed);
+    fpmp_failure_log_connect(task->r, task->pool, task->server, error, is_worth, suppressed);
+    fpmp_verdict_no_connection(task, error);
+}
+
+static int open_connection(fpmp_task *task)
+{
+    apr_time_t before = fpmp_clock_now();
+    apr_status_t error = fpmp_conn_open(task->global->connections, task->server,
+                                        task->timeouts.connect, task->r->pool, &task->connection);
+    task->course.connecting = fpmp_clock_now() - before;
+    if (error != APR_SUCCESS) {
+        task->course.attempts++;
+        note_no_connection(task, error);
+    }
+    return error == APR_SUCCESS;
+}
+
+static fpmp_conn *take_alive(fpmp_task *task)
+{
+    apr_time_t now = fpmp_clock_now();
+    fpmp_conn *connection = NULL;
+    while ((connection = fpmp_conn_take(task->global->connections, task->server,
+                                        task->timeouts.keep, now))) {
+        if (fpmp_conn_is_alive(connection)) {
+            break;
+        }
+        fpmp_conn_discard(task->global->connections, connection);
+    }
+    return connection;
+}
+
+/* On a unix socket the first write tells whether the server has closed; over TCP it does not, and
+ * a request that was written may have been executed: look before. */
+static fpmp_conn *take_kept(fpmp_task *task)
+{
+    if (!task->server->address.path) {
+        return take_alive(task);
+    }
+    return fpmp_conn_take(task->global->connections, task->server, task->timeouts.keep,
+                          fpmp_clock_now());
+}
+
+static void drop_connection(fpmp_task *task)
+{
+    fpmp_conn_discard(task->global->connections, task->connection);
+    task->connection = NULL;
+}
+
+static void release(fpmp_task *task)
+{
+    if (task->server) {
+        fpmp_balance_release(task->global, task->server);
+        task->server = NULL;
+    }
+}
+
+void fpmp_exchange_give_back(fpmp_task *task, int is_clean)
+{
+    if (task->connection && is_clean && task->keeps) {
+        task->connection->served++;
+        fpmp_conn_keep(task->global->connections, task->connection, task->timeouts.keep,
+                       fpmp_clock_now());
+        task->connection = NULL;
+    } else if (task->connection) {
+        drop_connection(task);
+    }
+    release(task);
+}
+
+/* ---- may it go on? --------------------------------------------------------------------------- */
+
+/* After an attempt that was certainly not taken. */
+static int may_go_on(const fpmp_task *task)
+{
+    return task->retry.level != FPMP_RETRY_OFF && task->servers_asked < task->retry.attempts &&
+           fpmp_clock_now() - task->first_try < task->retry.within &&
+           fpmp_body_can_rewind(&task->body);
+}
+
+/* Could another attempt follow the one that is about to be made? */
+static int has_others(const fpmp_task *task)
+{
+    return task->retry.level != FPMP_RETRY_OFF && task->servers_asked + 1 < task->retry.attempts &&
+           (task->pool->server_count > 1 || task->pool_at + 1 < task->pool_count);
+}
+
+static int may_repeat(const fpmp_task *task, fpmp_relay_result result)
+{
+    switch (result) {
+    case FPMP_RELAY_NOT_TAKEN:
+    case FPMP_RELAY_OVERLOADED:
+    case FPMP_RELAY_CANT_MPX:
+    case FPMP_RELAY_UNKNOWN_ROLE:
+        return may_go_on(task);
+    case FPMP_RELAY_DIED:
+    case FPMP_RELAY_LOST:
+        return task->retry.level == FPMP_RETRY_IDEMPOTENT && is_idempotent(task->r) &&
+               !task->relay.has_output && may_go_on(task);
+    case FPMP_RELAY_PROTOCOL:
+        return task->retry.level == FPMP_RETRY_IDEMPOTENT && is_idempotent(task->r) &&
+               !task->relay.response.is_passed && may_go_on(task);
+    default:
+        return 0;
+    }
+}
+
+/* There was no connection to the server. Returns 1 if the request may look for another one; else it
+ * ends here, and is counted here. */
+static int leave_server(fpmp_task *task)
+{
+    release(task);
+    if (!may_go_on(task)) {
+        return 0;
+    }
+    end_count(task, task->state, 0, task->began);
+    return 1;
+}
+
+/* ---- before the attempt ---------------------------------------------------------------------- */
+
+/* A server and a connection to it. OK, or the status for the client. */
+static int obtain(fpmp_task *task, int wants_fresh)
+{
+    for (;;) {
+        int status = task->server ? OK : pick(task);
+        if (status != OK) {
+            return status;
+        }
+        int has_body = task->body.kind != FPMP_BODY_NONE;
+        task->keeps = task->server->reuses && task->timeouts.keep > 0 &&
+                      fpmp_select_may_reuse(task->server, is_idempotent(task->r), has_body,
+                                            !fpmp_body_is_repeatable(&task->body));
+        /* Who takes none must not leave one: they would pile up. */
+        task->connection = task->keeps && !wants_fresh ? take_kept(task) : NULL;
+        if (task->connection || open_connection(task)) {
+            return OK;
+        }
+        wants_fresh = 0;
+        if (!leave_server(task)) {
+            return task->status;
+        }
+    }
+}
+
+int fpmp_exchange_probe(fpmp_task *task)
+{
+    for (;;) {
+        int status = pick(task);
+        if (status != OK) {
+            return status;
+        }
+        task->keeps = task->server->reuses && task->timeouts.keep > 0;
+        task->connection = task->keeps ? take_alive(task) : NULL;
+        if (task->connection || open_connection(task)) {
+            break;
+        }
+        if (!leave_server(task)) {
+            return task->status;
+        }
+    }
+    fpmp_exchange_give_back(task, 1);
+    /* The request itself starts anew: its time begins when the body is there. */
+    task->has_failed = 0;
+    task->first_try = 0;
+    task->wish.takes_down = 0;
+    enter_pool(task, 0);
+    return OK;
+}
+
+int fpmp_exchange_read_body(fpmp_task *task)
+{
+    int can_stream = 1;
+    for (int i = 0; i < task->pool_count; i++) {
+        for (int at = 0; at < task->pools[i]->server_count; at++) {
+            can_stream &= task->pools[i]->servers[at].type == FPMP_TYPE_FPMPOOL;
+        }
+    }
+    task->body.keep_most = task->retry.level == FPMP_RETRY_OFF ? 0 : task->retry.body;
+    return fpmp_body_prepare(&task->body, task->conf, task->pool, can_stream);
+}
+
+/* Before another attempt it must be certain that this one was not executed. */
+static int needs_ack(const fpmp_task *task)
+{
+    if (task->server->type != FPMP_TYPE_FPMPOOL || !task->server->address.path) {
+        return 0;
+    }
+    if ((task->encoding & ENCODED_ACK) || (!is_idempotent(task->r) && task->connection->served)) {
+        return 1; /* to ask once more than needed is cheaper than to encode again */
+    }
+    return has_others(task) &&
+           !(task->retry.level == FPMP_RETRY_IDEMPOTENT && is_idempotent(task->r));
+}
+
+/* What httpd and FpmPoolSetEnvIf put into the environment for the first attempt shall not look like
+ * the request's own in the next one. */
+static void reset_variables(fpmp_task *task)
+{
+    request_rec *r = task->r;
+    if (task->encoding) {
+        r->subprocess_env = apr_table_copy(r->pool, task->variables);
+    } else if (task->pool->server_count > 1 || task->pool_count > 1) {
+        task->variables = apr_table_copy(r->pool, r->subprocess_env);
+    }
+}
+
+static int encode(fpmp_task *task)
+{
+    request_rec *r = task->r;
+    const fpmp_server *server = task->server;
+    int resolves = task->conf->resolves_root == FPMP_RESOLVE_ON ||
+                   (task->conf->resolves_root == FPMP_RESOLVE_AUTO && server->address.path);
+    task->awaits_ack = needs_ack(task);
+    int encoding = 1 | (task->keeps ? 2 : 0) | (task->awaits_ack ? ENCODED_ACK : 0) |
+                   (resolves ? 8 : 0) | (int)server->type << 4;
+    if (encoding == task->encoding) {
+        return OK;
+    }
+    reset_variables(task);
+    fpmp_env_facts facts = {.keeps_connection = task->keeps,
+                            .has_body = task->body.kind != FPMP_BODY_NONE,
+                            .body_length = task->body.length,
+                            .wants_ack = task->awaits_ack,
+                            .roots = resolves ? task->global->roots : NULL};
+    task->encoding = encoding;
+    return fpmp_env_encode(r, task->conf, task->pool, server, &facts, &task->head);
+}
+
+/* ---- attempts -------------------------------------------------------------------------------- */
+
+static fpmp_relay_result send_request(fpmp_task *task)
+{
+    task->course.attempts++;
+    task->began = fpmp_clock_now();
+    memset(&task->relay, 0, sizeof(task->relay));
+    task->relay.r = task->r;
+    task->relay.conf = task->conf;
+    task->relay.pool = task->pool;
+    task->relay.server = task->server;
+    task->relay.course = &task->course;
+    task->relay.timeouts = task->timeouts;
+    task->relay.body = &task->body;
+    task->relay.head = task->head;
+    task->relay.fd = task->connection->fd;
+    task->relay.awaits_ack = task->awaits_ack;
+    return fpmp_relay_run(&task->relay);
+}
+
+/* Forgets the attempt. */
+static void start_over(fpmp_task *task)
+{
+    fpmp_response_take_back(&task->relay.response);
+    fpmp_response_close(&task->relay.response);
+    fpmp_body_rewind(&task->body);
+}
+
+/* Was it only the kept connection that had ended? Such a server gets it once more on a fresh one.
+ */
+static int is_stale(const fpmp_task *task, fpmp_relay_result result)
+{
+    return task->connection->served &&
+           (result == FPMP_RELAY_NOT_TAKEN || result == FPMP_RELAY_OVERLOADED);
+}
+
+/* Its server has failed. Returns 1 if the request is on its way to the next one. */
+static int go_on(fpmp_task *task, fpmp_relay_result result)
+{
+    const fpmp_server *failed = task->server;
+    const fpmp_pool *pool = task->pool;
+    task->servers_asked++;
+    fpmp_verdict_on_attempt(task, result);
+    if (!may_repeat(task, result)) {
+        return 0;
+    }
+    task->has_failed = 1;
+    task->was_overload = result == FPMP_RELAY_OVERLOADED;
+    task->was_lost =
+        result == FPMP_RELAY_LOST || result == FPMP_RELAY_PROTOCOL || result == FPMP_RELAY_DIED;
+    task->status = HTTP_BAD_GATEWAY;
+    task->state = "lost";
+    const char *what = fpmp_failure_find(result)->state;
+    apr_time_t began = task->began;
+    fpmp_exchange_give_back(task, 0);
+    task->in_count = NULL; /* pick() begins anew, and this one may be the last */
+    if (pick(task) != OK) {
+        task->in_count = failed;
+        fpmp_notes_begin(task->r, pool, failed);
+        return 0;
+    }
+    fpmp_counters_end(task->global->counters, failed, what, 0,
+                      (uint64_t)(fpmp_clock_now() - began));
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, task->r,
+                  "FPMP0087: pool %s (%s): %s: the request goes on to %s of pool %s", pool->name,
+                  failed->address.label, what, task->server->address.label, task->pool->name);
+    start_over(task);
+    return 1;
+}
+
+int fpmp_exchange_run(fpmp_task *task, fpmp_relay_result *result)
+{
+    int wants_fresh = 0;
+    for (;;) {
+        int status = obtain(task, wants_fresh);
+        if (status != OK) {
+            return status;
+        }
+        status = encode(task);
+        if (status != OK) {
+            task->state = "refused";
+            fpmp_exchange_give_back(task, 1);
+            return status;
+        }
+        *result = send_request(task);
+        wants_fresh = is_stale(task, *result);
+        if (wants_fresh) {
+            ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, task->r,
+                          "FPMP0055: pool %s: a kept connection was closed before the request was "
+                          "taken: once more on a fresh one",
+                          task->pool->name);
+            drop_connection(task);
+            start_over(task);
+        } else if (!go_on(task, *result)) {
+            return OK;
+        }
+    }
+}
