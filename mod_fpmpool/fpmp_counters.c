@@ -143,7 +143,8 @@ apr_status_t fpmp_counters_create(fpmp_counters **result, apr_pool_t *process, a
     retained *shared = found;
     if (!shared) {
         shared = apr_pcalloc(process, sizeof(*shared));
-        apr_pool_userdata_setn(shared, RETAINED_KEY, NULL, process);
+        /* Not _setn: the key lies in this module, which a restart may load elsewhere. */
+        apr_pool_userdata_set(shared, RETAINED_KEY, NULL, process);
     }
     apr_status_t status = make_room(shared, process, rows, server_count);
     if (status != APR_SUCCESS) {
