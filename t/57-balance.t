@@ -115,6 +115,7 @@ for my $mpm (qw(event prefork)) {
         @held = map { http_connect(port => $httpd->port, timeout => 20) } 1 .. 20;
         $_->send_request(GET => "/lone/x.php?do=who&go=$go") for @held;
         wait_for { (grep { IO::Select->new($_->{socket})->can_read(0) } @held) == 19 } 20, 'nineteen answers while one is held';
+        wait_for { $peer{a}->log_text($start) =~ /request who/ } 10, 'the one request at the server';
         is(scalar(() = $peer{a}->log_text($start) =~ /request who/g), 1, 'twenty at once: one gets the only place');
         is($let_go->(), '200=1 503=19', '... the others 503');
         is($hold->('mine', 1), 'a=1', 'a pool with a fallback: its own server first');
