@@ -9,9 +9,10 @@
 #include <http_protocol.h>
 #include <ap_expr.h>
 #include <apr_strings.h>
+#include <sched.h>
 #include <string.h>
 
-#define ROUNDS_MOST 8 /* how often others may come first: then it counts as full */
+#define ROUNDS_MOST 64 /* how often others may come first: then it counts as full */
 
 /* ---- what the request wants ------------------------------------------------------------------ */
 
@@ -135,6 +136,7 @@ int fpmp_balance_take(const fpmp_global *global, const fpmp_pool *pool, fpmp_wis
             return index;
         }
         fpmp_share_count(record, global->row, -1);
+        sched_yield(); /* so that two who both want the last place do not meet again and again */
     }
     return FPMP_SELECT_FULL;
 }

@@ -64,20 +64,25 @@ for my $mpm (qw(event prefork)) {
         my ($pool, $requests, %option) = @_;
         $go //= test_dir() . "/go-$mpm-" . ++$round;
         my %from = map { $_ => $peer{$_}->log_length } keys %peer;
-        my $begun = @held;
-        for (1 .. $requests) {
+        my $text;
+        my $arrived = sub {
+            my ($least) = @_;
+            wait_for {
+                my %got = map { $_ => scalar(() = $peer{$_}->log_text($from{$_}) =~ /request who/g) } keys %peer;
+                $text = join ' ', map { "$_=$got{$_}" } grep { $got{$_} } sort keys %got;
+                my $sum = 0;
+                $sum += $_ for values %got;
+                $sum >= $least;
+            } 20, 'the requests at their servers';
+        };
+        my $in_turn = delete $option{in_turn};
+        for my $n (1 .. $requests) {
             my $http = http_connect(port => $httpd->port, timeout => 20);
             $http->send_request(GET => "/$pool/x.php?do=who&go=$go", %option);
             push @held, $http;
+            $arrived->($n) if $in_turn;
         }
-        my $text;
-        wait_for {
-            my %got = map { $_ => scalar(() = $peer{$_}->log_text($from{$_}) =~ /request who/g) } keys %peer;
-            $text = join ' ', map { "$_=$got{$_}" } grep { $got{$_} } sort keys %got;
-            my $sum = 0;
-            $sum += $_ for values %got;
-            $sum >= ($option{arrive} // $requests);
-        } 20, 'the requests at their servers';
+        $arrived->($requests);
         return $text;
     };
     my $let_go = sub {
@@ -92,9 +97,9 @@ for my $mpm (qw(event prefork)) {
         is($count->('equal', 60), 'a=20 b=20 c=20', 'servers of the same weight: equal shares over all children');
         is($count->('turns', 60), 'a=30 b=20 c=10', 'roundrobin: shares by weight');
         is($count->('heavy', 40), 'a=30 b=10', 'least, one after another: shares by weight too');
-        is($hold->('equal', 9), 'a=3 b=3 c=3', 'least, at the same time: equal loads');
+        is($hold->('equal', 9, in_turn => 1), 'a=3 b=3 c=3', 'least, at the same time: equal loads');
         is($let_go->(), '200=9', '... all answered');
-        is($hold->('heavy', 12), 'a=9 b=3', '... by weight');
+        is($hold->('heavy', 12, in_turn => 1), 'a=9 b=3', '... by weight');
         is($let_go->(), '200=12', '... all answered');
         is($count->('first', 5), 'a=5', 'first: the first');
         is($hold->('first', 5), 'a=2 b=1 c=2', '... as long as it has room');
@@ -115,9 +120,9 @@ for my $mpm (qw(event prefork)) {
         @held = map { http_connect(port => $httpd->port, timeout => 20) } 1 .. 20;
         $_->send_request(GET => "/lone/x.php?do=who&go=$go") for @held;
         wait_for { (grep { IO::Select->new($_->{socket})->can_read(0) } @held) == 19 } 20, 'nineteen answers while one is held';
-        wait_for { $peer{a}->log_text($start) =~ /request who/ } 10, 'the one request at the server';
-        is(scalar(() = $peer{a}->log_text($start) =~ /request who/g), 1, 'twenty at once: one gets the only place');
-        is($let_go->(), '200=1 503=19', '... the others 503');
+        wait_for { $peer{a}->log_text($start) =~ /request who/ } 20, 'the one at its server';
+        is($let_go->(), '200=1 503=19', 'twenty at once: one gets the only place, the others 503');
+        is(scalar(() = $peer{a}->log_text($start) =~ /request who/g), 1, '... and never came to the server');
         is($hold->('mine', 1), 'a=1', 'a pool with a fallback: its own server first');
         isnt($who->('mine')->{status}, 503, '... the next one goes to the fallback');
         is($let_go->(), '200=1', '... all answered');
