@@ -473,8 +473,9 @@ static int go_on(fpmp_task *task, fpmp_relay_result result)
     }
     task->has_failed = 1;
     task->was_overload = result == FPMP_RELAY_OVERLOADED;
-    task->was_lost =
-        result == FPMP_RELAY_LOST || result == FPMP_RELAY_PROTOCOL || result == FPMP_RELAY_DIED;
+    /* Its server may have it once more, if there is no other: it was not busy. */
+    task->was_lost = result == FPMP_RELAY_LOST || result == FPMP_RELAY_PROTOCOL ||
+                     result == FPMP_RELAY_DIED || result == FPMP_RELAY_NOT_TAKEN;
     task->status = HTTP_BAD_GATEWAY;
     task->state = "lost";
     const char *what = fpmp_failure_find(result)->state;
