@@ -403,17 +403,19 @@ subtest 'the client comes again when the connection is cut' => sub {
         my $listener = IO::Socket::UNIX->new(Local => $path, Listen => 5) or die "listen: $!";
         my $client = ctl_in_background(undef, $command, '--ctl-socket', $path);
         my @asked;
-        for my $answer (@answer) {
-            if (!defined $answer) {    # away for a moment
-                close $listener;
-                unlink $path;
+        for my $n (0 .. $#answer) {
+            if (!defined $answer[$n]) {    # away for a moment
                 sleep(0.3);
                 $listener = IO::Socket::UNIX->new(Local => $path, Listen => 5) or die "listen: $!";
                 next;
             }
             my $peer = $listener->accept or die;
             push @asked, scalar readline $peer;
-            syswrite $peer, $answer if length $answer;
+            syswrite $peer, $answer[$n] if length $answer[$n];
+            if ($n < $#answer && !defined $answer[$n + 1]) {    # before the client can come to it again
+                close $listener;
+                unlink $path;
+            }
             close $peer;
         }
         close $listener;
