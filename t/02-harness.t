@@ -32,8 +32,9 @@ my $waits = q(service('$| = 1; print "[x] NOTICE: up\n"; $SIG{TERM} = sub { exit
 my %case = (
     'nothing wrong' => [ "$waits pass();", 0, qr/^ok 2 - clean end/m ],
     'a process left over' => [ 'system("(sleep 300 &)"); pass();', 1, qr/left over: process \d+ \(sleep 300\)/ ],
-    'a process in a session of its own' => [ q(system('perl', '-MPOSIX', '-e', 'fork and exit; POSIX::setsid(); fork and exit; exec "sleep", "300"'); pass();),
-        1, qr/left over: process \d+ \(sleep 300\)/ ],
+    'a process in a session of its own' => [ q(system('perl', '-MPOSIX', '-e', 'fork and exit; POSIX::setsid(); fork and exit; exec "sleep", "300.7"');
+        wait_for { qx(ps -eo args) =~ /^sleep 300\.7$/m } 20, 'it'; pass();),
+        1, qr/left over: process \d+ \(sleep 300\.7\)/ ],
     'a warning in a log' => [ q(service('$| = 1; print "[x] WARNING: look\n"; exit 0'); wait_for { -s test_dir() . '/it/stderr.log' } 5, 'line'; pass();), 1, qr/it: \[x\] WARNING: look/ ],
     'a warning that is allowed' => [ q(allow_log(qr/look/); service('$| = 1; print "[x] WARNING: look\n"; exit 0'); wait_for { -s test_dir() . '/it/stderr.log' } 5, 'line'; pass();), 0, qr/clean end/ ],
     'a PHP warning at notice level' => [ q(service('$| = 1; print "[x] NOTICE: PHP Warning:  x\n"; exit 0'); wait_for { -s test_dir() . '/it/stderr.log' } 5, 'line'; pass();), 1, qr/PHP Warning/ ],
