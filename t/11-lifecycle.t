@@ -6,28 +6,15 @@ use warnings;
 use File::Basename qw(dirname);
 use lib dirname(__FILE__) . '/lib';
 use FPMPool::Client;
+use FPMPool::Gate;
 use FPMPool::Test;
 
 my $root = site('www',
     'pid.php'   => '<?php echo getmypid();',
-    'slow.php'  => '<?php $d = $_GET["d"]; touch("$d/started"); while (!file_exists("$d/go")) { usleep(20000); clearstatcache(); } echo "done";',
+    'slow.php'  => slow_script(),
     'value.php' => '<?php echo ini_get("memory_limit");',
 );
 chmod 0777, test_dir();
-my $gate = test_dir() . '/gate';
-mkdir $gate; chmod 0777, $gate;
-
-# A request that is running when this returns; opens with open_gate().
-sub start_slow {
-    my ($daemon, $pool) = @_;
-    unlink "$gate/started", "$gate/go";
-    my $client = FPMPool::Client->connect($daemon->listen_address($pool));
-    $client->send_request(script => "$root/slow.php", query => "d=$gate");
-    wait_for { -e "$gate/started" } 10, 'the slow request runs';
-    return $client;
-}
-
-sub open_gate { write_file("$gate/go", ''); return }
 
 for my $case ([ TERM => 'Terminating' ], [ INT => 'Terminating' ], [ QUIT => 'Finishing' ]) {
     my ($signal, $word) = @$case;
@@ -45,7 +32,7 @@ for my $case ([ TERM => 'Terminating' ], [ INT => 'Terminating' ], [ QUIT => 'Fi
 
 subtest 'QUIT lets a running request finish' => sub {
     my $daemon = start_daemon(conf => { www => {} });
-    my $client = start_slow($daemon, 'www');
+    my $client = start_slow($root, $daemon, 'www');
     $daemon->signal('QUIT');
     $daemon->wait_log(qr/Finishing \.\.\./);
     open_gate();
@@ -56,7 +43,7 @@ subtest 'QUIT lets a running request finish' => sub {
 subtest 'QUIT ends a request that outlives process_control_timeout' => sub {
     allow_log(qr/exited on signal/, qr/child \d+/);
     my $daemon = start_daemon(conf => { global => { process_control_timeout => 1 }, www => {} });
-    my $client = start_slow($daemon, 'www');
+    my $client = start_slow($root, $daemon, 'www');
     is($daemon->stop('QUIT'), 0, 'the daemon ends');
     isnt($client->read_answer->{body}, 'done', 'the request was cut');
 };
@@ -125,7 +112,7 @@ for my $signal (qw(HUP USR2)) {
         my $daemon = start_daemon(conf => { www => { 'pm.max_children' => 2, 'php_admin_value[memory_limit]' => '64M' }, gone => {} });
         my ($master, $old_pool) = ($daemon->pid, $daemon->pool_pid);
         is(php_request($daemon, "$root/value.php")->{body}, '64M', 'the old value');
-        my $slow = start_slow($daemon, 'www');
+        my $slow = start_slow($root, $daemon, 'www');
         my $gone = $daemon->listen_address('gone');
         rewrite($daemon, sub { s/memory_limit\] = 64M/memory_limit] = 96M/; s/^\[gone\]\n(?:(?!\[).*\n)*//m });
         $daemon->signal($signal);
@@ -180,7 +167,7 @@ subtest 'a pool process that is killed comes back' => sub {
     allow_log(qr/pool process \d+ exited on signal 9/);
     my $daemon = start_daemon(conf => { www => { 'pm.max_children' => 2 }, other => {} });
     my ($old, $other) = ($daemon->pool_pid, $daemon->pool_pid('other'));
-    my $slow = start_slow($daemon, 'www');
+    my $slow = start_slow($root, $daemon, 'www');
     kill 'KILL', $old;
     wait_for { my $now = $daemon->pool_pid; $now && $now != $old } 10, 'a new pool process is there';
     is(php_request($daemon, "$root/pid.php")->{status}, 200, 'it serves');

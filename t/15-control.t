@@ -6,6 +6,7 @@ use warnings;
 use File::Basename qw(dirname);
 use lib dirname(__FILE__) . '/lib';
 use FPMPool::Client;
+use FPMPool::Gate;
 use FPMPool::Test;
 use IO::Socket::UNIX;
 use JSON::PP ();
@@ -15,21 +16,9 @@ my $root = site('www',
     'pid.php'   => '<?php echo getmypid();',
     'env.php'   => '<?php echo getenv("WHAT");',
     'cache.php' => '<?php $s = opcache_get_status(); $n = array_map("basename", array_keys($s["scripts"] ?? [])); sort($n); echo getmypid() ? implode(",", $n) : "";',
-    'slow.php'  => '<?php $d = $_GET["d"]; touch("$d/started"); while (!file_exists("$d/go")) { usleep(20000); clearstatcache(); } echo "done";',
+    'slow.php'  => slow_script(),
 );
 chmod 0777, test_dir();
-my $gate = test_dir() . '/gate';
-mkdir $gate; chmod 0777, $gate;
-
-sub start_slow {
-    my ($daemon, $pool) = @_;
-    unlink "$gate/started", "$gate/go";
-    my $client = FPMPool::Client->connect($daemon->listen_address($pool), timeout => 60);
-    $client->send_request(script => "$root/slow.php", query => "d=$gate");
-    wait_for { -e "$gate/started" } 10, 'the slow request runs';
-    return $client;
-}
-sub open_gate { write_file("$gate/go", ''); return }
 
 my $count = 0;
 sub start {
@@ -95,7 +84,7 @@ sub talk {
 subtest 'status' => sub {
     my $daemon = start({ www => {}, od => { pm => 'ondemand', 'pm.max_children' => 7 } });
     is((stat socket_of($daemon))[2] & 07777, 0600, 'the socket is beside the pid file, for its owner alone');
-    my $slow = start_slow($daemon, 'www');
+    my $slow = start_slow($root, $daemon, 'www', timeout => 60);
     my $got = good($daemon, ['status'], qr/^www +serving +\d+ +\d+s +1 +1 +2 +0 +1 +0  \S+www\.sock$/m, 'a row with a busy worker');
     like($got->{out}, qr/^fpmpoold \S+, pid ${\$daemon->pid}, serving, up \d+s, \Q${\$daemon->conf_file}\E$/m, 'the daemon');
     like($got->{out}, qr/^POOL +STATE +PID +UP +ACTIVE +IDLE +MAX +QUEUE +REQUESTS +SLOW +LISTEN$/m, 'titles');
@@ -117,7 +106,7 @@ subtest 'status' => sub {
 subtest 'reload of all pools' => sub {
     my $daemon = start({ www => { 'env[WHAT]' => 'old' }, other => {} });
     my %old  = map { $_ => pid_of($daemon, $_) } qw(www other);
-    my $slow = start_slow($daemon, 'www');
+    my $slow = start_slow($root, $daemon, 'www', timeout => 60);
     rewrite($daemon, sub { s/WHAT\] = old/WHAT] = new/ });
     good($daemon, ['reload'], qr/^2 pools have new generations$/m, 'is waited for');
     isnt(pid_of($daemon, $_), $old{$_}, "$_ has a new generation") for 'other';
@@ -168,7 +157,7 @@ subtest 'reload of one pool' => sub {
 subtest 'drain and restart' => sub {
     my $daemon = start({ www => {}, od => { pm => 'ondemand' }, other => {} });
     my $other  = pid_of($daemon, 'other');
-    my $slow   = start_slow($daemon, 'www');
+    my $slow   = start_slow($root, $daemon, 'www', timeout => 60);
     my $drain  = ctl_in_background($daemon, qw(drain www));
     wait_for { pool_of($daemon, 'www')->{state} eq 'draining' } 20, 'it drains';
     my $answer = wait_for { my $got = asks($daemon, 'www'); $got->{status} == 503 && $got } 20, 'a new request is refused';
@@ -193,7 +182,7 @@ subtest 'drain and restart' => sub {
     good($daemon, ['reload'], qr/3 pools have new generations/, 'a reload ends it too');
     is(asks($daemon, 'od')->{status}, 200, '... and it serves');
     $other = pid_of($daemon, 'other');
-    my $busy = start_slow($daemon, 'other');
+    my $busy = start_slow($root, $daemon, 'other', timeout => 60);
     good($daemon, [qw(restart other)], qr/has a new generation/, 'restart with a request under way');
     open_gate();
     is($busy->read_answer->{body}, 'done', '... which ends whole');
@@ -345,7 +334,7 @@ subtest 'many clients at once' => sub {
 
 subtest 'a client that lost its connection asks for the outcome' => sub {
     my $daemon = start({ www => {}, other => {} });
-    my $slow = start_slow($daemon, 'www');
+    my $slow = start_slow($root, $daemon, 'www', timeout => 60);
     my $socket = IO::Socket::UNIX->new(Peer => socket_of($daemon)) or die;
     syswrite $socket, "drain www\n";
     my ($job) = (scalar readline $socket) =~ /^job (\d+) \d+$/ or die 'no job';
@@ -362,7 +351,7 @@ subtest 'a reload executes the daemon anew, which goes on with its clients' => s
     my $daemon = start({ www => {}, other => {}, idle => {} });
     my $inode  = (stat socket_of($daemon))[1];
     my ($pid, $up) = @{ status_of($daemon) }{qw(pid up)};
-    my $slow = start_slow($daemon, 'www');
+    my $slow = start_slow($root, $daemon, 'www', timeout => 60);
     good($daemon, [qw(drain idle)], qr/is drained/, 'an earlier command');
     my $drain = ctl_in_background($daemon, qw(drain www));
     wait_for { pool_of($daemon, 'www')->{state} eq 'draining' } 20, 'it drains';
@@ -440,7 +429,7 @@ subtest 'the client comes again when the connection is cut' => sub {
 
 subtest 'the daemon ends while a client waits' => sub {
     my $daemon = start({ www => {} });
-    my $slow   = start_slow($daemon, 'www');
+    my $slow   = start_slow($root, $daemon, 'www', timeout => 60);
     my $client = ctl_in_background($daemon, qw(drain www));
     wait_for { pool_of($daemon, 'www')->{state} eq 'draining' } 20, 'it drains';
     $daemon->signal('QUIT');

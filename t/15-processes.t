@@ -6,29 +6,16 @@ use warnings;
 use File::Basename qw(dirname);
 use lib dirname(__FILE__) . '/lib';
 use FPMPool::Client;
+use FPMPool::Gate;
 use FPMPool::Test;
 
 my $root = site('www',
     'pid.php'  => '<?php echo getmypid();',
     'env.php'  => '<?php $e = getenv(); ksort($e); foreach ($e as $k => $v) { echo "$k=$v\n"; }',
     'self.php' => '<?php echo @file_get_contents("/proc/self/environ") === false ? "closed" : "open";',
-    'slow.php' => '<?php $d = $_GET["d"]; touch("$d/started"); while (!file_exists("$d/go")) { usleep(20000); clearstatcache(); } echo "done";',
+    'slow.php' => slow_script(),
 );
 chmod 0777, test_dir();
-my $gate = test_dir() . '/gate';
-mkdir $gate; chmod 0777, $gate;
-
-# A request that is running when this returns; opens with open_gate().
-sub start_slow {
-    my ($daemon, $pool) = @_;
-    unlink "$gate/started", "$gate/go";
-    my $client = FPMPool::Client->connect($daemon->listen_address($pool));
-    $client->send_request(script => "$root/slow.php", query => "d=$gate");
-    wait_for { -e "$gate/started" } 10, 'the slow request runs';
-    return $client;
-}
-
-sub open_gate { write_file("$gate/go", ''); return }
 
 sub status_of { my ($pid) = @_; return { read_file("/proc/$pid/status") =~ /^(\w+):[ \t]*(.*)$/mg } }
 
@@ -115,7 +102,7 @@ for my $order (@orders) {
         subtest "killed: @$order; then $signal: nothing is left" => sub {
             allow_log(qr/exited on signal 9/, qr/left over/, qr/ended/);
             my $daemon = start_daemon(conf => { www => { 'pm.max_children' => 2 }, other => {} });
-            my $client = start_slow($daemon, 'www');
+            my $client = start_slow($root, $daemon, 'www');
             my ($busy) = sort { cpu_or_wait($b) <=> cpu_or_wait($a) } $daemon->worker_pids;
             my %seen = map { $_ => 1 } descendants($daemon->pid);
             my $master = $daemon->pid;
@@ -149,7 +136,7 @@ sub cpu_or_wait { return scalar grep { /socket/ } values %{ descriptors($_[0]) }
 subtest 'QUIT waits for a worker whose pool process was killed' => sub {
     allow_log(qr/exited on signal 9/);
     my $daemon = start_daemon(conf => { www => {} });
-    my $client = start_slow($daemon, 'www');
+    my $client = start_slow($root, $daemon, 'www');
     my $old    = $daemon->pool_pid;
     kill 'KILL', $old;
     wait_for { !alive($old) } 5, 'the pool process is gone';
@@ -164,7 +151,7 @@ subtest 'QUIT waits for a worker whose pool process was killed' => sub {
 subtest 'QUIT does not wait longer than process_control_timeout for it' => sub {
     allow_log(qr/exited on signal 9/);
     my $daemon = start_daemon(conf => { global => { process_control_timeout => 1 }, www => {} });
-    my $client = start_slow($daemon, 'www');
+    my $client = start_slow($root, $daemon, 'www');
     my $old    = $daemon->pool_pid;
     kill 'KILL', $old;
     wait_for { !alive($old) } 5, 'the pool process is gone';
@@ -177,7 +164,7 @@ for my $listen (qw(unix tcp)) {
         allow_log(qr/left over/);
         my $first = start_daemon(conf => { www => { 'pm.max_children' => 2, $listen eq 'tcp' ? (listen => 'tcp') : () } });
         my $address = $first->listen_address('www');
-        my $client  = start_slow($first, 'www');
+        my $client  = start_slow($root, $first, 'www');
         my @old     = descendants($first->pid);
         $first->crash;
         my $second = start_daemon(conf => { www => { listen => $address } });
