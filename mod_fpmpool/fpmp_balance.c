@@ -95,8 +95,8 @@ static void look(const fpmp_global *global, const fpmp_pool *pool, uint64_t trie
         views[i].was_tried = (tried >> i) & 1;
         views[i].since = fpmp_health_since(health);
         views[i].in_flight =
-            counts || server->max ? fpmp_share_in_flight(global->share, record) : 0;
-        views[i].key = record->key;
+            counts || server->max ? fpmp_share_sum(global->share, record->in_flight) : 0;
+        views[i].key = record->head.key;
     }
 }
 
@@ -117,7 +117,7 @@ int fpmp_balance_take(const fpmp_global *global, const fpmp_pool *pool, fpmp_wis
     fpmp_view views[FPMP_SERVERS_MAX];
     uint64_t time = fpmp_health_time(now);
     if (pool->server_count > 1) {
-        wish->turn = atomic_fetch_add(&fpmp_balance_record(global, &pool->servers[0])->turn, 1);
+        wish->turn = atomic_fetch_add(&fpmp_balance_pool_record(global, pool)->turn, 1);
     }
     for (int round = 0; round < ROUNDS_MOST; round++) {
         look(global, pool, tried, time, views);
@@ -130,12 +130,12 @@ int fpmp_balance_take(const fpmp_global *global, const fpmp_pool *pool, fpmp_wis
         if (lost_trial(global, pool, &views[index], server, time) && !wish->takes_down) {
             continue;
         }
-        fpmp_share_count(record, global->row, 1);
+        fpmp_share_count(record->in_flight, global->row, 1);
         /* Counted first, then looked again: two at once cannot both take the last place. */
-        if (!server->max || fpmp_share_in_flight(global->share, record) <= server->max) {
+        if (!server->max || fpmp_share_sum(global->share, record->in_flight) <= server->max) {
             return index;
         }
-        fpmp_share_count(record, global->row, -1);
+        fpmp_share_count(record->in_flight, global->row, -1);
         sched_yield(); /* so that two who both want the last place do not meet again and again */
     }
     return FPMP_SELECT_FULL;
@@ -143,5 +143,5 @@ int fpmp_balance_take(const fpmp_global *global, const fpmp_pool *pool, fpmp_wis
 
 void fpmp_balance_release(const fpmp_global *global, const fpmp_server *server)
 {
-    fpmp_share_count(fpmp_balance_record(global, server), global->row, -1);
+    fpmp_share_count(fpmp_balance_record(global, server)->in_flight, global->row, -1);
 }

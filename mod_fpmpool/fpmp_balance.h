@@ -24,7 +24,13 @@ void fpmp_balance_tie(request_rec *r, const fpmp_pool *pool, const fpmp_wish *wi
 
 static inline fpmp_record *fpmp_balance_record(const fpmp_global *global, const fpmp_server *server)
 {
-    return global->records[server->index];
+    return global->records->servers[server->index];
+}
+
+static inline fpmp_pool_record *fpmp_balance_pool_record(const fpmp_global *global,
+                                                         const fpmp_pool *pool)
+{
+    return global->records->pools[pool->index];
 }
 
 #endif

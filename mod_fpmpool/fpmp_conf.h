@@ -20,8 +20,6 @@ extern module AP_MODULE_DECLARE_DATA fpmpool_module;
 struct fpmp_connections; /* fpmp_conn.h */
 struct fpmp_roots;       /* fpmp_root.h */
 struct fpmp_share;       /* fpmp_share.h */
-struct fpmp_record;
-struct fpmp_counters; /* fpmp_counters.h */
 
 typedef enum fpmp_authorization {
     FPMP_AUTHORIZATION_OFF,   /* the Authorization header stays in httpd */
@@ -95,13 +93,13 @@ typedef struct fpmp_dir_conf {
 typedef struct fpmp_global {
     apr_hash_t *pools; /* name -> fpmp_pool *, implied ones after fpmp_conf_check */
     const char *socket_dir;
+    int pool_count;
     int server_count;                     /* servers of all pools */
     struct fpmp_connections *connections; /* of this child; NULL before child_init */
     struct fpmp_roots *roots;             /* likewise */
     struct fpmp_share *share;             /* with the other children; after post_config */
-    struct fpmp_record **records;         /* in it, by fpmp_server.index */
+    struct fpmp_records *records;         /* in it */
     int row;                              /* of this child in it */
-    struct fpmp_counters *counters;       /* of all children; NULL: nothing is counted */
 } fpmp_global;
 
 /* One `FpmPool NAME` line, for the checks at the end. */

@@ -205,9 +205,11 @@ int fpmp_conf_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
             }
         }
     }
+    global->pool_count = 0;
     global->server_count = 0;
     for (apr_hash_index_t *at = apr_hash_first(ptemp, global->pools); at; at = apr_hash_next(at)) {
         fpmp_pool *pool = apr_hash_this_val(at);
+        pool->index = global->pool_count++;
         for (int i = 0; i < pool->server_count; i++) {
             fpmp_server *server = &pool->servers[i];
             resolve_server(pool, server, main, ptemp);

@@ -7,7 +7,6 @@
 
 #include "fpmp_balance.h"
 #include "fpmp_clock.h"
-#include "fpmp_counters.h"
 #include "fpmp_env.h"
 #include "fpmp_failure.h"
 #include "fpmp_notes.h"
@@ -43,30 +42,32 @@ static fpmp_record *record_of(const fpmp_task *task)
 
 /* ---- figures --------------------------------------------------------------------------------- */
 
-/* Each server counts the attempts that it had, and how they ended. Before its first one a request
- * counts as under way at the first server; it ends there if there is none. */
-static void begin_count(fpmp_task *task, const fpmp_server *server)
-{
-    if (task->in_count) {
-        fpmp_counters_cancel(task->global->counters, task->in_count);
-    }
-    fpmp_counters_begin(task->global->counters, server);
-    task->in_count = server;
-}
-
+/* The server at which the request's end counts: each one's attempts are its own. */
 static void end_count(fpmp_task *task, const char *state, uint64_t bytes, apr_time_t since)
 {
     if (task->in_count) {
-        fpmp_counters_end(task->global->counters, task->in_count, state, bytes,
-                          (uint64_t)(fpmp_clock_now() - since));
+        fpmp_counters_add(&fpmp_balance_record(task->global, task->in_count)->counters, state,
+                          bytes, (uint64_t)(fpmp_clock_now() - since));
         task->in_count = NULL;
     }
+}
+
+static void move_to_pool(fpmp_task *task, fpmp_pool_record *to)
+{
+    if (task->in_pool) {
+        fpmp_share_count(task->in_pool->in_flight, task->global->row, -1);
+    }
+    if (to) {
+        fpmp_share_count(to->in_flight, task->global->row, 1);
+    }
+    task->in_pool = to;
 }
 
 void fpmp_exchange_close(fpmp_task *task)
 {
     end_count(task, apr_table_get(task->r->notes, "fpmpool-state"), (uint64_t)task->r->bytes_sent,
               task->servers_asked > 1 ? task->began : task->course.start);
+    move_to_pool(task, NULL);
 }
 
 /* ---- pools ----------------------------------------------------------------------------------- */
@@ -76,6 +77,7 @@ static void enter_pool(fpmp_task *task, int at)
     int takes_down = task->wish.takes_down;
     task->pool_at = at;
     task->pool = task->pools[at];
+    move_to_pool(task, fpmp_balance_pool_record(task->global, task->pool));
     task->tried = 0;
     task->was_overload = 0;
     task->was_lost = 0;
@@ -109,7 +111,7 @@ int fpmp_exchange_open(fpmp_task *task)
     if (status == OK) {
         enter_pool(task, 0);
         fpmp_notes_begin(task->r, task->pool, &task->pool->servers[0]);
-        begin_count(task, &task->pool->servers[0]);
+        task->in_count = &task->pool->servers[0]; /* if there is never one */
     }
     return status;
 }
@@ -144,7 +146,7 @@ static int refuse_all(fpmp_task *task, int is_full)
     }
     if (!task->has_failed && is_full) {
         fpmp_failure_log_limit(task->r, task->pool,
-                               &fpmp_balance_record(task->global, &task->pool->servers[0])->limit);
+                               &fpmp_balance_pool_record(task->global, task->pool)->limit);
     }
     return task->status;
 }
@@ -175,7 +177,7 @@ static int pick(fpmp_task *task)
             task->first_try = task->first_try ? task->first_try : task->began;
             tie(task, index);
             fpmp_notes_begin(task->r, task->pool, task->server);
-            begin_count(task, task->server);
+            task->in_count = task->server;
             return OK;
         }
         if (!leave_pool(task, index == FPMP_SELECT_FULL)) {
@@ -481,13 +483,11 @@ static int go_on(fpmp_task *task, fpmp_relay_result result)
     const char *what = fpmp_failure_find(result)->state;
     apr_time_t began = task->began;
     fpmp_exchange_give_back(task, 0);
-    task->in_count = NULL; /* pick() begins anew, and this one may be the last */
     if (pick(task) != OK) {
-        task->in_count = failed;
         fpmp_notes_begin(task->r, pool, failed);
         return 0;
     }
-    fpmp_counters_end(task->global->counters, failed, what, 0,
+    fpmp_counters_add(&fpmp_balance_record(task->global, failed)->counters, what, 0,
                       (uint64_t)(fpmp_clock_now() - began));
     ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, task->r,
                   "FPMP0087: pool %s (%s): %s: the request goes on to %s of pool %s", pool->name,

@@ -52,7 +52,8 @@ typedef struct fpmp_task {
     int encoding;                /* of head: what it was made for; 0: nothing yet */
     apr_table_t *variables;      /* subprocess_env before that; NULL: there is one server only */
     apr_table_t *headers;        /* err_headers_out before a cookie was added; NULL: none was */
-    const fpmp_server *in_count; /* of fpmp_counters: begun there and not ended; NULL: nowhere */
+    const fpmp_server *in_count; /* whose figures get its end; NULL: they have it */
+    struct fpmp_pool_record *in_pool; /* counted as under way there; NULL: nowhere */
 } fpmp_task;
 
 /* Finds the pools. OK, or 500 (logged). */

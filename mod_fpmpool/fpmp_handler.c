@@ -237,7 +237,7 @@ static int fail(fpmp_task *task, fpmp_relay_result result)
     int is_worth = 1;
     unsigned suppressed = 0;
     if (result == FPMP_RELAY_OVERLOADED) {
-        fpmp_record *record = task->global->records[relay->server->index];
+        fpmp_record *record = task->global->records->servers[relay->server->index];
         is_worth = fpmp_share_complain(&record->failure, fpmp_clock_now(), &suppressed);
     }
     int was_passed = relay->response.is_passed;
@@ -314,16 +314,19 @@ static retained *get_retained(void)
     return kept ? kept : ap_retained_data_create(RETAINED_KEY, sizeof(*kept));
 }
 
-static uint64_t *list_keys(const fpmp_global *global, apr_pool_t *ptemp)
+/* The names of everything, by index. */
+static fpmp_share_keys list_keys(const fpmp_global *global, apr_pool_t *ptemp)
 {
-    uint64_t *keys = apr_pcalloc(ptemp, ((size_t)global->server_count + 1) * sizeof(*keys));
+    uint64_t *pools = apr_pcalloc(ptemp, ((size_t)global->pool_count + 1) * sizeof(*pools));
+    uint64_t *servers = apr_pcalloc(ptemp, ((size_t)global->server_count + 1) * sizeof(*servers));
     for (apr_hash_index_t *at = apr_hash_first(ptemp, global->pools); at; at = apr_hash_next(at)) {
         const fpmp_pool *pool = apr_hash_this_val(at);
+        pools[pool->index] = fpmp_share_key(pool->name, "");
         for (int i = 0; i < pool->server_count; i++) {
-            keys[pool->servers[i].index] = fpmp_share_key(pool->name, pool->servers[i].name);
+            servers[pool->servers[i].index] = fpmp_share_key(pool->name, pool->servers[i].name);
         }
     }
-    return keys;
+    return (fpmp_share_keys){pools, global->pool_count, servers, global->server_count};
 }
 
 int fpmp_handler_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
@@ -339,8 +342,10 @@ int fpmp_handler_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pt
     apr_status_t status = ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &children);
     if (status == APR_SUCCESS) {
         /* At a graceful restart the old children are still there. */
-        status = fpmp_share_open(&kept->share, main->process->pool, pconf, 2 * children + 8,
-                                 list_keys(global, ptemp), global->server_count, &global->records);
+        fpmp_share_keys keys = list_keys(global, ptemp);
+        global->records = apr_palloc(pconf, sizeof(*global->records));
+        status = fpmp_share_open(&kept->share, main->process->pool, pconf, 2 * children + 8, &keys,
+                                 global->records);
     }
     if (status != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_EMERG | APLOG_STARTUP, status, main,

@@ -207,7 +207,7 @@ static int is_busy(const prober *of, const target *at, uint64_t now)
         return 0;
     }
     return answered >= at->began ||
-           (now < answered + patience && fpmp_share_in_flight(of->share, at->record) > 0);
+           (now < answered + patience && fpmp_share_sum(of->share, at->record->in_flight) > 0);
 }
 
 static void expire(prober *of, target *at, uint64_t now)
@@ -326,7 +326,7 @@ static void add_targets(prober *of, const fpmp_global *global, const fpmp_pool *
         target *at = &of->targets[of->count++];
         at->pool = pool;
         at->server = &pool->servers[i];
-        at->record = global->records[at->server->index];
+        at->record = global->records->servers[at->server->index];
         at->fd = -1;
         at->due = now_ms() + jitter(of, (uint64_t)apr_time_as_msec(pool->check.fast));
     }

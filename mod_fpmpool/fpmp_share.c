@@ -1,4 +1,4 @@
-/* fpmp_share.c - what the httpd children share about servers.
+/* fpmp_share.c - what the httpd children share about pools and servers.
  *
  * Made by the parent before it forks, used by every thread of every child, cleared by the parent
  * for children that are gone. No locks: whoever is killed must not stop the others. Must not log
@@ -6,21 +6,30 @@
  */
 #include "fpmp_share.h"
 
+#include <apr_hash.h>
 #include <apr_shm.h>
-#include <apr_strings.h>
+#include <stddef.h>
 #include <string.h>
 
-#define SPARE_RECORDS  64 /* for servers that later configurations add */
+#define SPARE_RECORDS  64 /* for what later configurations add */
 #define COMPLAIN_EVERY 10000
 #define ANSWERED_STEP  100
-#define LINE           64 /* bytes of a cache line */
+
+/* Records of one kind, somewhere in the memory. */
+typedef struct table {
+    apr_size_t start;   /* bytes behind fpmp_share */
+    apr_size_t fixed;   /* bytes of a record before its cells */
+    apr_size_t size;    /* with them */
+    apr_size_t columns; /* cells for each row */
+    int count;
+} table;
 
 struct fpmp_share {
     apr_shm_t *memory; /* of the parent; children only look at what is mapped */
     int rows;
-    int record_count;
     _Atomic(uint32_t) generation;
-    apr_size_t record_size;
+    table pools;
+    table servers;
     _Atomic(int) used_rows;   /* highest row that was ever used, plus 1 */
     _Atomic(uint64_t) lease;  /* pid in the upper 24 bits, end in ms in the lower 40 */
     _Atomic(int32_t) owner[]; /* pid of the child that has the row; 0: nobody */
@@ -31,18 +40,18 @@ struct fpmp_share {
 
 static apr_size_t round_up(apr_size_t size)
 {
-    return (size + LINE - 1) / LINE * LINE;
+    return (size + FPMP_SHARE_LINE - 1) / FPMP_SHARE_LINE * FPMP_SHARE_LINE;
 }
 
-static apr_size_t head_size(int rows)
+static fpmp_share_head *record_at(const fpmp_share *share, const table *in, int index)
 {
-    return round_up(sizeof(fpmp_share) + (apr_size_t)rows * sizeof(int32_t));
+    char *first = (char *)(uintptr_t)share + in->start;
+    return (fpmp_share_head *)(void *)(first + (apr_size_t)index * in->size);
 }
 
-static fpmp_record *record_at(const fpmp_share *share, int index)
+static fpmp_cell *cells_of(const table *in, fpmp_share_head *record)
 {
-    char *first = (char *)(uintptr_t)share + head_size(share->rows);
-    return (fpmp_record *)(void *)(first + (apr_size_t)index * share->record_size);
+    return (fpmp_cell *)(void *)((char *)record + in->fixed);
 }
 
 /* FNV-1a; pool names have no NUL, so the one between both keeps them apart. */
@@ -61,107 +70,189 @@ uint64_t fpmp_share_key(const char *pool, const char *server)
     return key ? key : 1;
 }
 
+apr_size_t fpmp_share_size(const fpmp_share *share)
+{
+    return share->servers.start + (apr_size_t)share->servers.count * share->servers.size;
+}
+
 /* ---- the parent ------------------------------------------------------------------------------ */
 
-static apr_status_t make(fpmp_share **share, apr_pool_t *process, int rows, int count)
+static table plan(apr_size_t start, apr_size_t fixed, apr_size_t columns, int rows, int wanted)
 {
-    apr_size_t record_size =
-        round_up(sizeof(fpmp_record) + (apr_size_t)rows * sizeof(_Atomic(uint32_t)));
-    apr_size_t size = head_size(rows) + (apr_size_t)count * record_size;
-    apr_shm_t *memory = NULL;
-    apr_status_t status = apr_shm_create(&memory, size, NULL, process);
+    apr_size_t cells = (apr_size_t)rows * columns * sizeof(fpmp_cell);
+    table made = {.start = start, .fixed = fixed, .columns = columns};
+    made.size = round_up(fixed + cells);
+    made.count = wanted + wanted / 2 + SPARE_RECORDS;
+    return made;
+}
+
+/* What is not used yet is not touched: untouched pages cost nothing. */
+static apr_status_t make(fpmp_share **share, apr_pool_t *process, int rows,
+                         const fpmp_share_keys *keys)
+{
+    fpmp_share head = {.rows = rows};
+    head.pools = plan(round_up(sizeof(head) + (apr_size_t)rows * sizeof(int32_t)),
+                      offsetof(fpmp_pool_record, in_flight), 2, rows, keys->pool_count);
+    head.servers = plan(head.pools.start + (apr_size_t)head.pools.count * head.pools.size,
+                        offsetof(fpmp_record, in_flight), 1, rows, keys->server_count);
+    apr_status_t status =
+        apr_shm_create(&head.memory, fpmp_share_size(&head) + FPMP_SHARE_LINE, NULL, process);
     if (status != APR_SUCCESS) {
         return status;
     }
-    fpmp_share *made = apr_shm_baseaddr_get(memory);
-    memset(made, 0, size);
-    made->memory = memory;
-    made->rows = rows;
-    made->record_count = count;
-    made->record_size = record_size;
-    *share = made;
+    uintptr_t base = round_up((uintptr_t)apr_shm_baseaddr_get(head.memory));
+    *share = (fpmp_share *)base; /* new anonymous memory is zero */
+    memcpy(*share, &head, sizeof(head));
     return APR_SUCCESS;
 }
 
-static fpmp_record *find(const fpmp_share *share, uint64_t key)
+static apr_hash_t *index_records(const fpmp_share *share, const table *in, apr_pool_t *scratch)
 {
-    for (int i = 0; i < share->record_count; i++) {
-        if (record_at(share, i)->key == key) {
-            return record_at(share, i);
+    apr_hash_t *found = apr_hash_make(scratch);
+    for (int i = 0; i < in->count; i++) {
+        fpmp_share_head *record = record_at(share, in, i);
+        if (record->key) {
+            apr_hash_set(found, &record->key, sizeof(record->key), record);
+        }
+    }
+    return found;
+}
+
+static int is_idle(const fpmp_share *share, const table *in, fpmp_share_head *record)
+{
+    fpmp_cell *cells = cells_of(in, record);
+    unsigned total = 0;
+    for (apr_size_t i = 0; i < in->columns; i++) {
+        total += fpmp_share_sum(share, cells + i * (apr_size_t)share->rows);
+    }
+    return total == 0;
+}
+
+/* Whose name is in the configuration no more, nor at work for old children. */
+static int is_free(const fpmp_share *share, const table *in, fpmp_share_head *record)
+{
+    return !record->key ||
+           (record->generation + 1 < share->generation && is_idle(share, in, record));
+}
+
+/* The next free one, emptied but for its cells. *at goes on from call to call. */
+static fpmp_share_head *take_free(const fpmp_share *share, const table *in, int *at)
+{
+    while (*at < in->count) {
+        fpmp_share_head *record = record_at(share, in, (*at)++);
+        if (is_free(share, in, record)) {
+            memset(record, 0, in->fixed);
+            return record;
         }
     }
     return NULL;
 }
 
-/* A record whose server is in the configuration no more, nor at work for old children. */
-static int is_free(const fpmp_share *share, const fpmp_record *record)
+/* records[i] becomes that of keys[i]. Returns 0 if there is not room for all. */
+static int take_all(const fpmp_share *share, const table *in, const uint64_t *keys, int count,
+                    fpmp_share_head **records, apr_pool_t *scratch)
 {
-    return !record->key ||
-           (record->generation + 1 < share->generation && fpmp_share_in_flight(share, record) == 0);
-}
-
-static fpmp_record *take(fpmp_share *share, uint64_t key)
-{
-    fpmp_record *record = find(share, key);
-    for (int i = 0; !record && i < share->record_count; i++) {
-        if (is_free(share, record_at(share, i))) {
-            record = record_at(share, i);
-            memset(record, 0, share->record_size);
-        }
-    }
-    if (record) {
-        record->key = key;
-        record->generation = share->generation;
-    }
-    return record;
-}
-
-static int take_all(fpmp_share *share, const uint64_t *keys, int count, fpmp_record **records)
-{
-    atomic_fetch_add(&share->generation, 1);
+    apr_hash_t *found = index_records(share, in, scratch);
+    int at = 0;
     /* First those that are there: a new one must not take the record of one that comes later. */
     for (int i = 0; i < count; i++) {
-        fpmp_record *found = find(share, keys[i]);
-        if (found) {
-            found->generation = share->generation;
+        records[i] = apr_hash_get(found, &keys[i], sizeof(keys[i]));
+        if (records[i]) {
+            records[i]->generation = share->generation;
         }
     }
     for (int i = 0; i < count; i++) {
-        records[i] = take(share, keys[i]);
+        records[i] = records[i] ? records[i] : take_free(share, in, &at);
         if (!records[i]) {
             return 0;
         }
+        records[i]->key = keys[i];
+        records[i]->generation = share->generation;
     }
     return 1;
 }
 
-apr_status_t fpmp_share_open(fpmp_share **share, apr_pool_t *process, apr_pool_t *pconf, int rows,
-                             const uint64_t *keys, int count, fpmp_record ***records)
+static int take(fpmp_share *share, const fpmp_share_keys *keys, fpmp_records *records,
+                apr_pool_t *scratch)
 {
-    *records = apr_pcalloc(pconf, ((apr_size_t)count + 1) * sizeof(fpmp_record *));
-    if (*share && take_all(*share, keys, count, *records)) {
-        return APR_SUCCESS;
+    atomic_fetch_add(&share->generation, 1);
+    return take_all(share, &share->pools, keys->pools, keys->pool_count,
+                    (fpmp_share_head **)(void *)records->pools, scratch) &&
+           take_all(share, &share->servers, keys->servers, keys->server_count,
+                    (fpmp_share_head **)(void *)records->servers, scratch);
+}
+
+/* What the old memory knew of those that are in the new one. */
+static void copy(const fpmp_share *to, const table *in, const fpmp_share *from, const table *out_of,
+                 apr_pool_t *scratch)
+{
+    apr_hash_t *known = index_records(from, out_of, scratch);
+    for (int i = 0; i < in->count; i++) {
+        fpmp_share_head *record = record_at(to, in, i);
+        const fpmp_share_head *old = apr_hash_get(known, &record->key, sizeof(record->key));
+        if (record->key && old) {
+            uint32_t generation = record->generation;
+            memcpy(record, old, in->fixed);
+            record->generation = generation;
+        }
     }
-    /* The first start, or many new servers: the children that are still there keep the old one. */
+}
+
+/* Many new names: the children that are still there keep the old memory, and what they count in it
+ * from now on is seen by nobody. */
+static apr_status_t make_larger(fpmp_share **share, apr_pool_t *process,
+                                const fpmp_share_keys *keys, fpmp_records *records,
+                                apr_pool_t *scratch)
+{
     fpmp_share *old = *share;
-    apr_status_t status = make(share, process, old ? old->rows : rows, 2 * count + SPARE_RECORDS);
+    apr_status_t status = make(share, process, old->rows, keys);
     if (status != APR_SUCCESS) {
         return status;
     }
-    (void)take_all(*share, keys, count, *records);
-    return old ? apr_shm_destroy(old->memory) : APR_SUCCESS;
+    (void)take(*share, keys, records, scratch);
+    copy(*share, &(*share)->pools, old, &old->pools, scratch);
+    copy(*share, &(*share)->servers, old, &old->servers, scratch);
+    return apr_shm_destroy(old->memory);
+}
+
+apr_status_t fpmp_share_open(fpmp_share **share, apr_pool_t *process, apr_pool_t *pconf, int rows,
+                             const fpmp_share_keys *keys, fpmp_records *records)
+{
+    records->pools = apr_pcalloc(pconf, ((apr_size_t)keys->pool_count + 1) * sizeof(void *));
+    records->servers = apr_pcalloc(pconf, ((apr_size_t)keys->server_count + 1) * sizeof(void *));
+    apr_pool_t *scratch = NULL;
+    apr_status_t status = apr_pool_create(&scratch, pconf);
+    if (status == APR_SUCCESS && !*share) {
+        status = make(share, process, rows, keys);
+    }
+    if (status == APR_SUCCESS && !take(*share, keys, records, scratch)) {
+        status = make_larger(share, process, keys, records, scratch);
+    }
+    if (scratch) {
+        apr_pool_destroy(scratch);
+    }
+    return status;
+}
+
+static void clear_row(const fpmp_share *share, const table *in, int row)
+{
+    for (int i = 0; i < in->count; i++) {
+        fpmp_share_head *record = record_at(share, in, i);
+        fpmp_cell *cells = cells_of(in, record);
+        for (apr_size_t column = 0; record->key && column < in->columns; column++) {
+            atomic_store(&cells[column * (apr_size_t)share->rows + (apr_size_t)row], 0);
+        }
+    }
 }
 
 void fpmp_share_leave(fpmp_share *share, pid_t child)
 {
     for (int row = 0; row < share->rows; row++) {
-        if (atomic_load(&share->owner[row]) != child) {
-            continue;
+        if (atomic_load(&share->owner[row]) == child) {
+            clear_row(share, &share->pools, row);
+            clear_row(share, &share->servers, row);
+            atomic_store(&share->owner[row], 0);
         }
-        for (int i = 0; i < share->record_count; i++) {
-            atomic_store(&record_at(share, i)->in_flight[row], 0);
-        }
-        atomic_store(&share->owner[row], 0);
     }
     fpmp_share_end_lease(share, child);
 }
@@ -188,19 +279,24 @@ int fpmp_share_enter(fpmp_share *share, pid_t child)
     return FPMP_NO_ROW;
 }
 
-void fpmp_share_count(fpmp_record *record, int row, int difference)
+fpmp_cell *fpmp_share_waiting(const fpmp_share *share, fpmp_pool_record *pool)
+{
+    return pool->in_flight + share->rows;
+}
+
+void fpmp_share_count(fpmp_cell *cells, int row, int difference)
 {
     if (row != FPMP_NO_ROW) {
-        atomic_fetch_add(&record->in_flight[row], (uint32_t)difference);
+        atomic_fetch_add(&cells[row], (uint16_t)difference);
     }
 }
 
-unsigned fpmp_share_in_flight(const fpmp_share *share, const fpmp_record *record)
+unsigned fpmp_share_sum(const fpmp_share *share, const fpmp_cell *cells)
 {
     int used = atomic_load(&share->used_rows);
     unsigned total = 0;
     for (int row = 0; row < used; row++) {
-        total += atomic_load(&record->in_flight[row]);
+        total += atomic_load(&cells[row]);
     }
     return total;
 }

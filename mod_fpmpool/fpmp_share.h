@@ -1,23 +1,29 @@
-/* fpmp_share.h - what the httpd children share about servers: one record for each (pool, server) in
- * anonymous shared memory that is inherited over fork.
+/* fpmp_share.h - what the httpd children share: one record for each pool and one for each (pool,
+ * server), in anonymous shared memory that is inherited over fork.
  *
- * A count of requests under way lies in the row of its child and is summed up when it is wanted:
- * who dies leaves a row, which the parent clears, and no count drifts. Over a restart records are
- * found again by the names of pool and server, so that old children and new ones count together.
+ * What is under way is counted in cells of 2 bytes, one for each child, and summed up when it is
+ * wanted: who dies leaves a row of cells, which the parent clears, and no count drifts. Everything
+ * else is written by any child at any time; a writer's unit is the whole field. Over a restart
+ * records are found again by their names, so that old children and new ones count together.
  * Needs APR only.
  */
 #ifndef FPMP_SHARE_H
 #define FPMP_SHARE_H
 
+#include "fpmp_counters.h"
 #include "fpmp_pool.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-#define FPMP_NO_ROW (-1)
+#define FPMP_NO_ROW     (-1)
+#define FPMP_SHARE_LINE 64 /* bytes of a cache line: what is written often has its own */
 
 typedef struct fpmp_share fpmp_share;
+
+/* What one child has under way. */
+typedef _Atomic(uint16_t) fpmp_cell;
 
 /* What the log has heard about something that goes wrong again and again. */
 typedef struct fpmp_complaint {
@@ -25,27 +31,58 @@ typedef struct fpmp_complaint {
     _Atomic(uint32_t) suppressed; /* lines that it was spared since then */
 } fpmp_complaint;
 
-/* Fields are written by any child at any time; a writer's unit is the whole field. */
+/* Whose record it is. Written by the parent only. */
+typedef struct fpmp_share_head {
+    uint64_t key;        /* fpmp_share_key; 0: free */
+    uint32_t generation; /* configuration that uses it */
+} fpmp_share_head;
+
+/* A server of a pool. */
 typedef struct fpmp_record {
-    uint64_t key;               /* of pool and server; 0: free. Written by the parent only */
-    uint32_t generation;        /* configuration that uses it. Written by the parent only */
-    _Atomic(uint32_t) turn;     /* of the pool whose first server this is: for roundrobin */
-    _Atomic(uint64_t) health;   /* fpmp_health.h; 0: up */
-    _Atomic(uint64_t) answered; /* ms: when it answered a request last, within 100 ms */
-    fpmp_complaint failure;     /* it could not be reached, or refused */
-    fpmp_complaint limit;       /* all servers of the pool whose first this is are at their max= */
+    fpmp_share_head head;
+    _Atomic(uint64_t) health;      /* fpmp_health.h; 0: up */
+    _Atomic(uint64_t) answered;    /* ms: when it answered a request last, within 100 ms */
+    fpmp_complaint failure;        /* it could not be reached, or refused */
     _Atomic(uint32_t) lost_script; /* hash of the script whose request was lost last; 0: none */
-    _Atomic(uint32_t) in_flight[]; /* requests under way, by row */
+    fpmp_counters counters __attribute__((aligned(FPMP_SHARE_LINE)));
+    fpmp_cell in_flight[]; /* requests that it has, by row */
 } fpmp_record;
 
-/* Makes the shared memory, or finds it again: *share is what an earlier call left there, NULL at
- * first. `process` lives as long as httpd. rows: how many children may be there at once. keys: one
- * of fpmp_share_key for each server; (*records)[i], allocated in pconf, becomes the record of
- * keys[i], with its old values if there was one. */
-apr_status_t fpmp_share_open(fpmp_share **share, apr_pool_t *process, apr_pool_t *pconf, int rows,
-                             const uint64_t *keys, int count, fpmp_record ***records);
+/* A pool. */
+typedef struct fpmp_pool_record {
+    fpmp_share_head head;
+    fpmp_complaint limit;   /* all its servers are at their max= */
+    _Atomic(uint32_t) turn; /* for roundrobin */
+    /* Requests that are in it, by row, with those that wait; behind them fpmp_share_waiting. */
+    fpmp_cell in_flight[] __attribute__((aligned(FPMP_SHARE_LINE)));
+} fpmp_pool_record;
 
+/* The records of a configuration, by the index of fpmp_pool and fpmp_server. */
+typedef struct fpmp_records {
+    fpmp_pool_record **pools;
+    fpmp_record **servers;
+} fpmp_records;
+
+/* Their names, as fpmp_share_key makes them. */
+typedef struct fpmp_share_keys {
+    const uint64_t *pools;
+    int pool_count;
+    const uint64_t *servers;
+    int server_count;
+} fpmp_share_keys;
+
+/* Makes the shared memory, or finds it again: *share is what an earlier call left there, NULL at
+ * first. `process` lives as long as httpd. rows: how many children may be there at once.
+ * *records, allocated in pconf, becomes those of `keys`, with their old values if there were any.
+ */
+apr_status_t fpmp_share_open(fpmp_share **share, apr_pool_t *process, apr_pool_t *pconf, int rows,
+                             const fpmp_share_keys *keys, fpmp_records *records);
+
+/* server: "" for the pool itself. */
 uint64_t fpmp_share_key(const char *pool, const char *server);
+
+/* Bytes of it. */
+apr_size_t fpmp_share_size(const fpmp_share *share);
 
 /* A child takes a row, with all counts 0; FPMP_NO_ROW: none is free, it counts nothing. */
 int fpmp_share_enter(fpmp_share *share, pid_t child);
@@ -53,11 +90,14 @@ int fpmp_share_enter(fpmp_share *share, pid_t child);
 /* The parent clears the row of a child that is gone. */
 void fpmp_share_leave(fpmp_share *share, pid_t child);
 
-/* A request begins (1) or ends (-1) at a server. */
-void fpmp_share_count(fpmp_record *record, int row, int difference);
+/* The cells of the requests that wait in the module for their turn at a pool. */
+fpmp_cell *fpmp_share_waiting(const fpmp_share *share, fpmp_pool_record *pool);
 
-/* Requests under way at a server, of all children. */
-unsigned fpmp_share_in_flight(const fpmp_share *share, const fpmp_record *record);
+/* Something begins (1) or ends (-1): cells of any record, row of this child. */
+void fpmp_share_count(fpmp_cell *cells, int row, int difference);
+
+/* What is under way in all children. */
+unsigned fpmp_share_sum(const fpmp_share *share, const fpmp_cell *cells);
 
 /* Is one more of these worth a log line now: the first, or 10 s after the last one? *suppressed:
  * how many were not, since that one. */

@@ -1,12 +1,10 @@
 /* fpmp_status.c - the figures of all pools on mod_status's pages.
  *
- * Runs in the parent (set-up, ends of children) and in a child (the page). Knows how figures look;
- * counting is fpmp_counters.c's. A pool that nobody has asked yet is not listed: there may be
- * thousands.
+ * Runs in a child. Knows how figures look; counting is fpmp_counters.c's. A pool that nobody has
+ * asked yet is not listed: there may be thousands.
  */
 #include "fpmp_status.h"
 #include "fpmp_conf.h"
-#include "fpmp_counters.h"
 #include "fpmp_health.h"
 #include "fpmp_share.h"
 
@@ -21,62 +19,13 @@
 
 APLOG_USE_MODULE(fpmpool);
 
-/* ---- memory ---------------------------------------------------------------------------------- */
-
-int fpmp_status_prepare(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *main)
-{
-    fpmp_global *global = fpmp_conf_global(main);
-    int rows = 0;
-    (void)plog;
-    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
-        return OK; /* httpd reads its configuration twice */
-    }
-    apr_status_t status = ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &rows);
-    if (status == APR_SUCCESS) {
-        status = fpmp_counters_create(&global->counters, main->process->pool, pconf, rows,
-                                      global->server_count);
-    }
-    if (status != APR_SUCCESS) {
-        global->counters = NULL;
-        ap_log_error(APLOG_MARK, APLOG_WARNING, status, main,
-                     "FPMP0080: no shared memory for the figures of server-status: requests are "
-                     "served, but not counted; allow httpd more memory");
-        return OK;
-    }
-    for (apr_hash_index_t *at = apr_hash_first(ptemp, global->pools); at; at = apr_hash_next(at)) {
-        const fpmp_pool *pool = apr_hash_this_val(at);
-        for (int i = 0; i < pool->server_count; i++) {
-            fpmp_counters_name(global->counters, &pool->servers[i], pool->name);
-        }
-    }
-    return OK;
-}
-
-void fpmp_status_child_init(apr_pool_t *child, server_rec *main)
-{
-    fpmp_global *global = fpmp_conf_global(main);
-    if (global->counters) {
-        fpmp_counters_enter(global->counters, child);
-    }
-}
-
-void fpmp_status_child_status(server_rec *main, pid_t pid, ap_generation_t generation, int slot,
-                              mpm_child_status status)
-{
-    const fpmp_global *global = fpmp_conf_global(main);
-    (void)generation;
-    (void)slot;
-    if (status == MPM_CHILD_EXITED && global && global->counters) {
-        fpmp_counters_leave(global->counters, (int)pid);
-    }
-}
-
 /* ---- the page -------------------------------------------------------------------------------- */
 
 typedef struct row {
     const fpmp_pool *pool;
     const fpmp_server *server;
     fpmp_count count;
+    unsigned in_flight;
     int is_up;
 } row;
 
@@ -88,12 +37,6 @@ static int compare_rows(const void *left, const void *right)
     return order ? order : one->server->index - other->server->index;
 }
 
-static int is_up(const fpmp_global *global, const fpmp_server *server)
-{
-    const fpmp_record *record = global->records[server->index];
-    return fpmp_health_state_of(atomic_load(&record->health)) == FPMP_HEALTH_UP;
-}
-
 /* Every server that was ever asked, in the order of the pools' names. */
 static apr_array_header_t *collect(const fpmp_global *global, apr_pool_t *memory)
 {
@@ -102,9 +45,11 @@ static apr_array_header_t *collect(const fpmp_global *global, apr_pool_t *memory
         const fpmp_pool *pool = apr_hash_this_val(at);
         for (int i = 0; i < pool->server_count; i++) {
             row one = {.pool = pool, .server = &pool->servers[i]};
-            fpmp_counters_read(global->counters, one.server, &one.count);
-            if (one.count.requests || one.count.in_flight) {
-                one.is_up = is_up(global, one.server);
+            const fpmp_record *record = global->records->servers[one.server->index];
+            fpmp_counters_read(&record->counters, &one.count);
+            one.in_flight = fpmp_share_sum(global->share, record->in_flight);
+            if (one.count.requests || one.in_flight) {
+                one.is_up = fpmp_health_state_of(atomic_load(&record->health)) == FPMP_HEALTH_UP;
                 *(row *)apr_array_push(rows) = one;
             }
         }
@@ -129,7 +74,7 @@ static void print_fields(request_rec *r, const row *one)
     const fpmp_count *count = &one->count;
     ap_rprintf(r, "FpmPool_%s_Server: %s\n", name, one->server->address.label);
     ap_rprintf(r, "FpmPool_%s_Up: %d\n", name, one->is_up);
-    ap_rprintf(r, "FpmPool_%s_InFlight: %" APR_UINT64_T_FMT "\n", name, count->in_flight);
+    ap_rprintf(r, "FpmPool_%s_InFlight: %u\n", name, one->in_flight);
     ap_rprintf(r, "FpmPool_%s_Requests: %" APR_UINT64_T_FMT "\n", name, count->requests);
     for (int i = 0; fpmp_counters_state_name(i); i++) {
         const char *state = fpmp_counters_state_name(i);
@@ -157,13 +102,12 @@ static void print_row(request_rec *r, const row *one, int has_tables)
 {
     const fpmp_count *count = &one->count;
     const char *cell = has_tables ? "</td><td>" : " | ";
-    ap_rprintf(
-        r,
-        "%s%s%s%s%s%s%" APR_UINT64_T_FMT "%s%" APR_UINT64_T_FMT "%s%" APR_UINT64_T_FMT "%s%.1f%s",
-        has_tables ? "<tr><td>" : "", ap_escape_html(r->pool, name_row(r, one)), cell,
-        ap_escape_html(r->pool, one->server->address.label), one->is_up ? "" : " (down)", cell,
-        count->in_flight, cell, count->requests, cell, count->bytes / 1024, cell,
-        count->requests ? (double)count->microseconds / 1000.0 / (double)count->requests : 0, cell);
+    ap_rprintf(r, "%s%s%s%s%s%s%u%s%" APR_UINT64_T_FMT "%s%" APR_UINT64_T_FMT "%s%.1f%s",
+               has_tables ? "<tr><td>" : "", ap_escape_html(r->pool, name_row(r, one)), cell,
+               ap_escape_html(r->pool, one->server->address.label), one->is_up ? "" : " (down)",
+               cell, one->in_flight, cell, count->requests, cell, count->bytes / 1024, cell,
+               count->requests ? (double)count->microseconds / 1000.0 / (double)count->requests : 0,
+               cell);
     print_failures(r, count);
     ap_rputs(has_tables ? "</td></tr>\n" : "\n", r);
 }
@@ -184,7 +128,7 @@ static void print_html(request_rec *r, const apr_array_header_t *rows, int has_t
 static int show(request_rec *r, int flags)
 {
     const fpmp_global *global = fpmp_conf_global(r->server);
-    if (!global->counters) {
+    if (!global->share) {
         return DECLINED;
     }
     const apr_array_header_t *rows = collect(global, r->pool);

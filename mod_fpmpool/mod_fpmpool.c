@@ -25,9 +25,6 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_post_config(fpmp_handler_post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_status(fpmp_handler_child_status, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_test_config(fpmp_conf_dump, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_post_config(fpmp_status_prepare, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_child_init(fpmp_status_child_init, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_child_status(fpmp_status_child_status, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(fpmp_handler_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(fpmp_handler_run, NULL, NULL, APR_HOOK_MIDDLE);
     fpmp_status_register();

@@ -14,13 +14,24 @@
 
 static apr_pool_t *memory;
 static fpmp_share *share;
-static fpmp_record **records;
+static fpmp_records records;
 static uint64_t keys[300];
 
+/* As many pools as servers, under the same keys. */
 static void open_with(int count)
 {
-    ck_assert_int_eq(fpmp_share_open(&share, memory, memory, ROWS, keys, count, &records),
-                     APR_SUCCESS);
+    fpmp_share_keys names = {keys, count, keys, count};
+    ck_assert_int_eq(fpmp_share_open(&share, memory, memory, ROWS, &names, &records), APR_SUCCESS);
+}
+
+static fpmp_cell *of_server(int index)
+{
+    return records.servers[index]->in_flight;
+}
+
+static unsigned under_way(int index)
+{
+    return fpmp_share_sum(share, of_server(index));
 }
 
 static void set_up(void)
@@ -45,24 +56,63 @@ START_TEST(test_counts_of_a_killed_child_are_cleared)
     pid_t child = fork();
     if (!child) {
         int row = fpmp_share_enter(share, getpid());
-        fpmp_share_count(records[0], row, 1);
-        fpmp_share_count(records[0], row, 1);
-        fpmp_share_count(records[1], row, 1);
+        fpmp_share_count(of_server(0), row, 1);
+        fpmp_share_count(of_server(0), row, 1);
+        fpmp_share_count(of_server(1), row, 1);
         pause();
     }
     int row = fpmp_share_enter(share, getpid());
-    fpmp_share_count(records[0], row, 1);
-    while (fpmp_share_in_flight(share, records[1]) < 1) {
+    fpmp_share_count(of_server(0), row, 1);
+    while (under_way(1) < 1) {
         usleep(1000);
     }
-    ck_assert_uint_eq(fpmp_share_in_flight(share, records[0]), 3);
+    ck_assert_uint_eq(under_way(0), 3);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
     fpmp_share_leave(share, child);
-    ck_assert_uint_eq(fpmp_share_in_flight(share, records[0]), 1);
-    ck_assert_uint_eq(fpmp_share_in_flight(share, records[1]), 0);
-    fpmp_share_count(records[0], row, -1);
-    ck_assert_uint_eq(fpmp_share_in_flight(share, records[0]), 0);
+    ck_assert_uint_eq(under_way(0), 1);
+    ck_assert_uint_eq(under_way(1), 0);
+    fpmp_share_count(of_server(0), row, -1);
+    ck_assert_uint_eq(under_way(0), 0);
+}
+END_TEST
+
+START_TEST(test_a_pool_counts_for_itself)
+{
+    fpmp_pool_record *pool = records.pools[0];
+    fpmp_cell *waiting = fpmp_share_waiting(share, pool);
+    for (int child = 0; child < ROWS; child++) {
+        int row = fpmp_share_enter(share, 1000 + child);
+        fpmp_share_count(pool->in_flight, row, 1);
+        fpmp_share_count(waiting, row, 1);
+        fpmp_share_count(waiting, row, 1);
+        fpmp_share_count(of_server(0), row, 1);
+        fpmp_share_count(of_server(0), row, -1);
+    }
+    ck_assert_uint_eq(fpmp_share_sum(share, pool->in_flight), ROWS);
+    ck_assert_uint_eq(fpmp_share_sum(share, waiting), 2 * ROWS);
+    ck_assert_uint_eq(under_way(0), 0);
+    ck_assert_uint_eq(fpmp_share_sum(share, records.pools[1]->in_flight), 0);
+    fpmp_share_leave(share, 1003);
+    ck_assert_uint_eq(fpmp_share_sum(share, pool->in_flight), ROWS - 1);
+    ck_assert_uint_eq(fpmp_share_sum(share, waiting), 2 * (ROWS - 1));
+}
+END_TEST
+
+START_TEST(test_ten_thousand_names_and_four_hundred_children)
+{
+    enum { NAMES = 10000, ROWS_OF_400 = 2 * 400 + 8 };
+    uint64_t *many = apr_palloc(memory, NAMES * sizeof(*many));
+    for (int i = 0; i < NAMES; i++) {
+        many[i] = 1000 + (uint64_t)i;
+    }
+    fpmp_share_keys names = {many, NAMES, many, NAMES};
+    fpmp_share *large = NULL;
+    for (int configuration = 0; configuration < 3; configuration++) {
+        ck_assert_int_eq(fpmp_share_open(&large, memory, memory, ROWS_OF_400, &names, &records),
+                         APR_SUCCESS);
+    }
+    ck_assert_uint_le(fpmp_share_size(large), 96 * 1024 * 1024);
 }
 END_TEST
 
@@ -73,8 +123,8 @@ START_TEST(test_rows_are_used_again)
             ck_assert_int_ne(fpmp_share_enter(share, 1000 + i), FPMP_NO_ROW);
         }
         ck_assert_int_eq(fpmp_share_enter(share, 5000), FPMP_NO_ROW);
-        fpmp_share_count(records[0], FPMP_NO_ROW, 1); /* counts nothing */
-        ck_assert_uint_eq(fpmp_share_in_flight(share, records[0]), 0);
+        fpmp_share_count(of_server(0), FPMP_NO_ROW, 1); /* counts nothing */
+        ck_assert_uint_eq(under_way(0), 0);
         for (int i = 0; i < ROWS; i++) {
             fpmp_share_leave(share, 1000 + i);
         }
@@ -85,40 +135,40 @@ END_TEST
 START_TEST(test_a_process_id_that_comes_again_starts_with_nothing)
 {
     int row = fpmp_share_enter(share, 1000);
-    fpmp_share_count(records[0], row, 1);
+    fpmp_share_count(of_server(0), row, 1);
     ck_assert_int_ne(fpmp_share_enter(share, 1000), FPMP_NO_ROW);
-    ck_assert_uint_eq(fpmp_share_in_flight(share, records[0]), 0);
+    ck_assert_uint_eq(under_way(0), 0);
 }
 END_TEST
 
 START_TEST(test_records_survive_a_configuration)
 {
-    fpmp_record *second = records[1];
+    fpmp_record *second = records.servers[1];
     atomic_store(&second->health, 77);
     keys[0] = 50; /* a new one in the place of the first */
     open_with(2);
-    ck_assert_ptr_eq(records[1], second);
-    ck_assert_uint_eq(atomic_load(&records[1]->health), 77);
-    ck_assert_uint_eq(atomic_load(&records[0]->health), 0);
+    ck_assert_ptr_eq(records.servers[1], second);
+    ck_assert_uint_eq(atomic_load(&records.servers[1]->health), 77);
+    ck_assert_uint_eq(atomic_load(&records.servers[0]->health), 0);
     keys[0] = 2;
     keys[1] = 1; /* another order; the old first is still remembered */
     open_with(2);
-    ck_assert_ptr_eq(records[0], second);
+    ck_assert_ptr_eq(records.servers[0], second);
 }
 END_TEST
 
 START_TEST(test_old_records_are_given_away_last)
 {
     int row = fpmp_share_enter(share, 1000);
-    fpmp_record *first = records[0];
-    fpmp_share_count(first, row, 1);
+    fpmp_record *first = records.servers[0];
+    fpmp_share_count(first->in_flight, row, 1);
     for (int round = 0; round < 40; round++) {
         keys[0] = 100 + (uint64_t)round;
         keys[1] = 200 + (uint64_t)round;
         open_with(2);
-        ck_assert_ptr_ne(records[0], first);
-        ck_assert_ptr_ne(records[1], first);
-        ck_assert_ptr_ne(records[0], records[1]);
+        ck_assert_ptr_ne(records.servers[0], first);
+        ck_assert_ptr_ne(records.servers[1], first);
+        ck_assert_ptr_ne(records.servers[0], records.servers[1]);
     }
 }
 END_TEST
@@ -126,11 +176,22 @@ END_TEST
 START_TEST(test_many_new_servers)
 {
     fpmp_share *before = share;
+    atomic_store(&records.servers[1]->health, 77);
+    atomic_store(&records.pools[1]->turn, 5);
+    fpmp_counters_add(&records.servers[1]->counters, "ok", 10, 20);
+    fpmp_share_count(of_server(1), fpmp_share_enter(share, 1000), 1);
     open_with(300);
     ck_assert_ptr_ne(share, before);
     for (int i = 0; i < 300; i++) {
-        ck_assert_uint_eq(records[i]->key, keys[i]);
+        ck_assert_uint_eq(records.servers[i]->head.key, keys[i]);
+        ck_assert_uint_eq(atomic_load(&records.servers[i]->health), i == 1 ? 77 : 0);
+        ck_assert_uint_eq(atomic_load(&records.pools[i]->turn), i == 1 ? 5 : 0);
+        ck_assert_uint_eq(under_way(i), 0); /* the old children count on in the old memory */
     }
+    fpmp_count count;
+    fpmp_counters_read(&records.servers[1]->counters, &count);
+    ck_assert_uint_eq(count.requests, 1);
+    ck_assert_uint_eq(count.bytes, 10);
 }
 END_TEST
 
@@ -186,6 +247,8 @@ static Suite *share_suite(void)
     TCase *cases = tcase_create("share");
     tcase_add_checked_fixture(cases, set_up, tear_down);
     tcase_add_test(cases, test_counts_of_a_killed_child_are_cleared);
+    tcase_add_test(cases, test_a_pool_counts_for_itself);
+    tcase_add_test(cases, test_ten_thousand_names_and_four_hundred_children);
     tcase_add_test(cases, test_rows_are_used_again);
     tcase_add_test(cases, test_a_process_id_that_comes_again_starts_with_nothing);
     tcase_add_test(cases, test_records_survive_a_configuration);
