@@ -40,6 +40,7 @@ typedef struct encoder {
     const char *unreadable; /* name of a variable that the server could not read; NULL: none */
     apr_size_t unreadable_length;
     relocation relocations[2]; /* document root, context document root */
+    const char *self;          /* PHP_SELF, where our daemon would make another one; NULL: no */
 } encoder;
 
 /* At least `more` bytes behind next; moves the buffer if needed. */
@@ -324,6 +325,41 @@ static void encode_table(encoder *to)
     }
 }
 
+/* What PHP makes PHP_SELF of, wherever it speaks FastCGI. */
+typedef struct self_parts {
+    const char *name; /* NULL: not there */
+    const char *info;
+} self_parts;
+
+static self_parts find_self(const request_rec *r)
+{
+    self_parts found = {apr_table_get(r->subprocess_env, "SCRIPT_NAME"),
+                        apr_table_get(r->subprocess_env, "PATH_INFO")};
+    return found;
+}
+
+static int is_path_of_url(const request_rec *r, const self_parts *parts)
+{
+    const char *name = parts->name ? parts->name : "";
+    size_t length = strlen(name);
+    return !strncmp(r->uri, name, length) &&
+           !strcmp(r->uri + length, parts->info ? parts->info : "");
+}
+
+/* Returns OK or a status, as fpmp_setenvif_apply does. For mod_php PHP_SELF is the URL's path; the
+ * parts are another one where httpd has changed the path info (SSI, AliasMatch, slashes that are
+ * not merged). Where a rule sets one of them, PHP_SELF is what they make. */
+static int apply_rules(encoder *to, const fpmp_dir_conf *conf)
+{
+    self_parts before = find_self(to->r);
+    int status = fpmp_setenvif_apply(to->r, conf->setenvif);
+    if (to->server->type == FPMP_TYPE_FPMPOOL && !is_path_of_url(to->r, &before)) {
+        self_parts now = find_self(to->r);
+        to->self = now.name == before.name && now.info == before.info ? to->r->uri : NULL;
+    }
+    return status;
+}
+
 /* What is no variable of the request: only this module can say it. */
 static void add_facts(encoder *to, const fpmp_dir_conf *conf, const fpmp_env_facts *facts)
 {
@@ -337,6 +373,9 @@ static void add_facts(encoder *to, const fpmp_dir_conf *conf, const fpmp_env_fac
         if (facts->wants_ack) {
             add_pair(to, WIRE_PARAM_ACK, "1");
         }
+        if (to->self) {
+            add_pair(to, WIRE_PARAM_SELF, to->self);
+        }
     } else if (to->server->type == FPMP_TYPE_FPM && conf->ini) {
         add_fpm_settings(to, conf->ini);
     }
@@ -347,7 +386,7 @@ static int add_variables(encoder *to, const fpmp_dir_conf *conf, const fpmp_env_
     request_rec *r = to->r;
     make_variables(r);
     const char *login = add_login(r, conf, to->server);
-    int status = fpmp_setenvif_apply(r, conf->setenvif);
+    int status = apply_rules(to, conf);
     if (status == OK) {
         if (facts->roots) {
             find_relocations(to, facts->roots);

@@ -182,6 +182,10 @@ subtest 'a body without length (FPMPOOL_BODY=stream)' => sub {
         is($error, $type =~ /multipart/ ? 3 : -1, '... and a file is known to be cut');
     }
     unlike(body_of($ours, 'server.php', params => { FPMPOOL_BODY => 'stream', FPMPOOL_PEER => 1 }), qr/FPMPOOL_/, 'FPMPOOL_* are hidden from PHP');
+    my $named = body_of($ours, 'server.php', params => { FPMPOOL_SELF => '/a//b', SCRIPT_NAME => '/a', PATH_INFO => '/b', FPMPOOL_PEER => 1 });
+    like($named, qr{"PHP_SELF":"\\/a\\/\\/b"}, 'PHP_SELF is what our module says');
+    unlike($named, qr/FPMPOOL_/, '... without another trace');
+    like(body_of($ours, 'server.php', params => { SCRIPT_NAME => '/a', PATH_INFO => '/b' }), qr{"PHP_SELF":"\\/a\\/b"}, '... of one request only');
 };
 
 on_both 'large output' => sub {

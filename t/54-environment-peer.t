@@ -159,7 +159,7 @@ start_servers($root, conf => \&conf, modules => [qw(include actions negotiation 
 
 my @none   = (PATH_INFO => undef, PATH_TRANSLATED => undef);
 my @direct = (REDIRECT_URL => undef, REDIRECT_STATUS => undef, REDIRECT_QUERY_STRING => undef);
-my %self   = (PHP_SELF => 'PHP over FastCGI makes it of SCRIPT_NAME and PATH_INFO, which together are not the URL\'s path where httpd has changed the path info');
+my %self   = (PHP_SELF => 'php-fpm makes it of SCRIPT_NAME and PATH_INFO, which together are not the URL\'s path where httpd has changed the path info');
 my %length = (CONTENT_LENGTH => 'error pages and subrequests get no body, so none is announced to them; mod_php announces one that cannot be read');
 my %body   = ('(body)' => 'the body belongs to the request that failed; mod_php gives one in chunks to the error page');
 my $app    = "$root/app/index.php";
@@ -182,7 +182,7 @@ subtest 'files' => sub {
         PATH_TRANSLATED => "$root/pi", CONTEXT_PREFIX => '/out', CONTEXT_DOCUMENT_ROOT => $outside, DOCUMENT_ROOT => $root });
     compare('Alias and DirectoryIndex', '/out/', sees => { SCRIPT_FILENAME => "$outside/index.php", SCRIPT_NAME => '/out/index.php' });
     compare('AliasMatch', '/match/one/two?q=1', sees => { SCRIPT_FILENAME => "$outside/o.php" },
-        differs => \%self);
+        fpm_differs => \%self);
     compare('a home directory', '/~alice/e.php/pi', sees => { SCRIPT_NAME => '/~alice/e.php', SCRIPT_FILENAME => "$homes/alice/public/e.php", PATH_INFO => '/pi' });
     compare('a home directory\'s index', '/~alice/', sees => { SCRIPT_NAME => '/~alice/index.php' });
 };
@@ -197,8 +197,8 @@ subtest 'path info' => sub {
     compare('an encoded slash: 404 by httpd', '/e.php/a%2Fb', runs => 1, sees => { SCRIPT_NAME => '/err/404.php' });
     compare('AllowEncodedSlashes On', '/e.php/a%2Fb', host => 'slashes.test', sees => { PATH_INFO => '/a/b' });
     compare('AllowEncodedSlashes NoDecode', '/e.php/a%2Fb%20c', host => 'nodecode.test', sees => { PATH_INFO => '/a%2Fb c' });
-    compare('MergeSlashes Off', '/e.php//x', host => 'nodecode.test', differs => \%self);
-    compare('MergeSlashes Off, at the front', '//e.php//x', host => 'nodecode.test', differs => \%self);
+    compare('MergeSlashes Off', '/e.php//x', host => 'nodecode.test', fpm_differs => \%self);
+    compare('MergeSlashes Off, at the front', '//e.php//x', host => 'nodecode.test', fpm_differs => \%self);
     compare('MultiViews with FilesMatch and SetHandler is 404 for both', '/mv/foo', sees => { SCRIPT_NAME => '/err/404.php' });
     compare('MultiViews with AddType', '/mvtype/foo', host => 'types.test', sees => { SCRIPT_FILENAME => "$root/mvtype/foo.php", SCRIPT_NAME => '/mvtype/foo.php' });
     compare('MultiViews with AddType and path info', '/mvtype/foo/pi?q=1', host => 'types.test');
@@ -241,10 +241,10 @@ subtest 'subrequests' => sub {
         SERVER_PROTOCOL => 'INCLUDED', REQUEST_METHOD => 'GET', @none });
     compare('... gets no body of the page', '/page.shtml', body => 'of the page', headers => [ 'Content-Type' => 'text/plain' ], sees => { '(body)' => '' }, differs => \%length);
     compare('... nor one in chunks', '/page.shtml', body => [ 'of the', ' page' ], sees => { '(body)' => '' });
-    compare('... with path info', '/pageinfo.shtml', differs => \%self, sees => { PATH_INFO => '/pi', QUERY_STRING => 'inner=1' });
+    compare('... with path info', '/pageinfo.shtml', fpm_differs => \%self, sees => { PATH_INFO => '/pi', QUERY_STRING => 'inner=1' });
     compare('... through a rewrite', '/rewritten.shtml', sees => { SCRIPT_NAME => '/rw/index.php' });
     compare('... with a variable of the page', '/set.shtml');
-    compare('two includes of one page', '/twice.shtml?o=1', runs => 2, differs => \%self, sees => { SCRIPT_NAME => '/e.php/two', PHP_SELF => '/e.php/two', PATH_INFO => '/two', QUERY_STRING => 'b=2' });
+    compare('two includes of one page', '/twice.shtml?o=1', runs => 2, fpm_differs => \%self, sees => { SCRIPT_NAME => '/e.php/two', PHP_SELF => '/e.php/two', PATH_INFO => '/two', QUERY_STRING => 'b=2' });
     compare('an include of a script that is not there', '/broken.shtml', runs => 0);
 };
 

@@ -126,6 +126,18 @@ subtest 'what only ours is asked' => sub {
     is(seen($ours, '/login/a.php', Authorization => $basic)->{PHP_AUTH_USER}, 'x', '... or changes it');
 };
 
+subtest 'PHP_SELF' => sub {
+    my $httpd = start_httpd(mpm => 'prefork', name => 'self', docroot => $root, conf => php_routes('fpmpool', $daemon, 'www') . <<'EOF_CONF');
+MergeSlashes Off
+FpmPoolSetEnvIf "req('X-Info') =~ /^(.+)$/" PATH_INFO "$1"
+FpmPoolSetEnvIf "req('X-Other') =~ /^(.+)$/" OTHER "$1"
+EOF_CONF
+    is(seen($httpd, '/a.php//x')->{PHP_SELF}, '/a.php//x', 'is the path of the URL, as with mod_php');
+    is(seen($httpd, '/a.php//x', 'X-Other' => '/y')->{PHP_SELF}, '/a.php//x', '... whatever rules do to other variables');
+    is(seen($httpd, '/a.php//x', 'X-Info' => '/y')->{PHP_SELF}, '/a.php/y', '... and made of the parts when a rule sets one of them');
+    is(seen($httpd, '/a.php/x', 'X-Info' => '/y')->{PHP_SELF}, '/a.php/y', '... also of an ordinary URL');
+};
+
 # For each name: what a tenant's .htaccess with it gets from the peer, and from us.
 subtest 'names that are refused' => sub {
     for my $name ('PHP_VALUE', 'php_admin_value', 'PHP_ADMIN_VALUE', 'FPMPOOL_INI', 'FPMPOOL_BODY', 'fpmpool_x', 'CONTENT_LENGTH', '!FPMPOOL_PEER', '!CONTENT_LENGTH', 'A=B') {

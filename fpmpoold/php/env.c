@@ -118,7 +118,9 @@ void fpd_env_register_server(zval *variables)
         return; /* php -i */
     }
     name = request->request_uri;
-    if (fpd_functions_settings_now()->fix_pathinfo) {
+    if (request->self != NULL) {
+        name = request->self;
+    } else if (fpd_functions_settings_now()->fix_pathinfo) {
         name = fpd_params_get(request->params, "SCRIPT_NAME");
         info = fpd_params_get(request->params, "PATH_INFO");
     }

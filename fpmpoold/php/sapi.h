@@ -50,6 +50,7 @@ typedef struct fpd_sapi_request {
     int is_own_module;    /* FPMPOOL_PEER */
     int is_body_streamed; /* no length is known: the body ends with its stream */
     const char *settings; /* FPMPOOL_INI; NULL: not sent */
+    const char *self;     /* FPMPOOL_SELF; NULL: PHP_SELF is SCRIPT_NAME and PATH_INFO */
     char *headers_kept;   /* FPD_SAPI_HEADERS_KEPT bytes for a copy of the header block, or NULL */
 
     int is_body_cut; /* read_body sets it: the client went away, or sends no more */

@@ -55,6 +55,8 @@ enum wire_protocol_status {
 #define WIRE_PARAM_ACK  "FPMPOOL_ACK"  /* "1": an empty STDERR record before PHP runs */
 #define WIRE_PARAM_BODY "FPMPOOL_BODY" /* "stream": body ends with the empty STDIN record */
 #define WIRE_PARAM_INI  "FPMPOOL_INI"  /* PHP settings: lines of a wire_ini_level, NAME=VALUE */
+#define WIRE_PARAM_SELF                                                                            \
+    "FPMPOOL_SELF" /* PHP_SELF, where SCRIPT_NAME and PATH_INFO do not make it */
 
 /* Who wrote a setting of WIRE_PARAM_INI: what it may change (specification: apache.md 3). */
 enum wire_ini_level {

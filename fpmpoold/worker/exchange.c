@@ -431,6 +431,7 @@ static fpd_return_kind serve(fpd_exchange *exchange)
     sapi->is_own_module = request->is_peer;
     sapi->is_body_streamed = request->is_body_streamed;
     sapi->settings = request->settings;
+    sapi->self = request->self;
     sapi->headers_kept = exchange->headers_kept;
     fpd_sapi_prepare(sapi);
     describe(exchange);

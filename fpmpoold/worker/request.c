@@ -194,6 +194,7 @@ static void begin_request(fpd_request *request)
     request->is_ack_wanted = 0;
     request->is_body_streamed = 0;
     request->settings = NULL;
+    request->self = NULL;
     request->body = NULL;
     request->body_left = 0;
     request->body_read = 0;
@@ -242,6 +243,7 @@ static fpd_request_head finish_head(fpd_request *request)
     request->is_ack_wanted = take_own(request, WIRE_PARAM_ACK, "1");
     request->is_body_streamed = take_own(request, WIRE_PARAM_BODY, "stream");
     request->settings = fpd_params_get(&request->params, WIRE_PARAM_INI);
+    request->self = fpd_params_get(&request->params, WIRE_PARAM_SELF);
     drop_unknown_own(&request->params); /* out of sight, their bytes stay */
     return request->role >= WIRE_RESPONDER && request->role <= WIRE_FILTER ? FPD_HEAD_READY
                                                                            : FPD_HEAD_ROLE;

@@ -51,6 +51,7 @@ typedef struct fpd_request {
     int is_ack_wanted;
     int is_body_streamed;
     const char *settings; /* FPMPOOL_INI, in params; NULL: not sent */
+    const char *self;     /* FPMPOOL_SELF, likewise */
     fpd_params params;
     const uint8_t *body; /* piece of STDIN in the buffer */
     size_t body_left;

@@ -147,11 +147,12 @@ sub runs_of {
 
 # ---- comparisons ----------------------------------------------------------------------------
 
-# differs => { NAME => reason } adds reasons for this request; runs => N: so many scripts must have run
+# differs => { NAME => reason } adds reasons for this request, fpm_differs for php-fpm only; runs => N: so many scripts must have run
 # (default 1); sees => { NAME => value }: what all of them show, mod_php too (undef: nothing).
 sub compare {
     my ($name, $path, %option) = @_;
     my %allowed = (%reason, %{ delete $option{differs} || {} });
+    my %allowed_fpm = (%allowed, %{ delete $option{fpm_differs} || {} });
     my $runs = delete $option{runs} // 1;
     my $sees = delete $option{sees} || {};
     my $only = delete $option{only};
@@ -167,7 +168,7 @@ sub compare {
             is(scalar @run, scalar @expected, "$where: as many scripts ran");
             my @wrong;
             for my $i (0 .. $#expected) {
-                push @wrong, look($name, $where, $run[$i] || {}, $expected[$i], \%allowed);
+                push @wrong, look($name, $where, $run[$i] || {}, $expected[$i], $where =~ /^php-fpm/ ? \%allowed_fpm : \%allowed);
             }
             is_deeply(\@wrong, [], "$where: every variable");
         }
