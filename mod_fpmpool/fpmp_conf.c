@@ -98,6 +98,7 @@ void *fpmp_conf_server_create(apr_pool_t *pool, server_rec *server)
 {
     fpmp_server_conf *conf = apr_pcalloc(pool, sizeof(*conf));
     conf->uses = apr_array_make(pool, 4, sizeof(fpmp_use));
+    conf->limits = apr_array_make(pool, 1, sizeof(fpmp_use));
     if (!server->is_virtual) {
         conf->global = apr_pcalloc(pool, sizeof(*conf->global));
         conf->global->pools = apr_hash_make(pool);
@@ -113,6 +114,7 @@ void *fpmp_conf_server_merge(apr_pool_t *pool, void *outer_conf, void *inner_con
     fpmp_server_conf *merged = apr_palloc(pool, sizeof(*merged));
     merged->global = outer->global;
     merged->uses = inner->uses;
+    merged->limits = inner->limits;
     return merged;
 }
 
@@ -173,12 +175,17 @@ static const char *describe_section(apr_pool_t *pool, const ap_directive_t *line
     return text;
 }
 
-static void note_use(cmd_parms *cmd, void *dir_conf, const char *name, int is_fallback)
+static fpmp_server_conf *server_of(const cmd_parms *cmd)
 {
-    fpmp_server_conf *server = ap_get_module_config(cmd->server->module_config, &fpmpool_module);
-    fpmp_use *use = apr_array_push(server->uses);
+    return ap_get_module_config(cmd->server->module_config, &fpmpool_module);
+}
+
+static void note_line(apr_array_header_t *lines, cmd_parms *cmd, const fpmp_dir_conf *conf,
+                      const char *name, int is_fallback)
+{
+    fpmp_use *use = apr_array_push(lines);
     use->name = name;
-    use->place = dir_conf;
+    use->place = conf;
     use->section = describe_section(cmd->pool, cmd->directive);
     use->file = cmd->directive->filename;
     use->line = cmd->directive->line_num;
@@ -210,7 +217,7 @@ static const char *set_pool(cmd_parms *cmd, void *dir_conf, int count, char *con
         if (wrong) {
             return wrong;
         }
-        note_use(cmd, dir_conf, names[i], i > 0);
+        note_line(server_of(cmd)->uses, cmd, conf, names[i], i > 0);
         if (i) {
             *(const char **)apr_array_push(conf->fallbacks) = names[i];
         } else {
@@ -257,8 +264,11 @@ static const char *set_retry(cmd_parms *cmd, void *dir_conf, const char *argumen
 static const char *set_timeout(cmd_parms *cmd, void *dir_conf, const char *arguments)
 {
     fpmp_dir_conf *conf = dir_conf;
-    return fpmp_conf_read_timeouts(cmd, arguments,
-                                   cmd->path ? &conf->section_timeouts : &conf->server_timeouts);
+    if (!cmd->path) {
+        return fpmp_conf_read_timeouts(cmd, arguments, &conf->server_timeouts);
+    }
+    note_line(server_of(cmd)->limits, cmd, conf, NULL, 0);
+    return fpmp_conf_read_timeouts(cmd, arguments, &conf->section_timeouts);
 }
 
 static const char *set_retry_after(cmd_parms *cmd, void *dir_conf, const char *text)

@@ -102,19 +102,20 @@ typedef struct fpmp_global {
     int row;                              /* of this child in it */
 } fpmp_global;
 
-/* One `FpmPool NAME` line, for the checks at the end. */
+/* One `FpmPool NAME` line, for the checks at the end; also a section's FpmPoolTimeout line. */
 typedef struct fpmp_use {
-    const char *name;
-    const void *place;   /* what it configures: the same for two lines of one section */
-    const char *section; /* "<Directory /srv>", NULL: the server or virtual host itself */
+    const char *name;           /* NULL: no FpmPool line */
+    const fpmp_dir_conf *place; /* what it configures: the same for two lines of one section */
+    const char *section;        /* "<Directory /srv>", NULL: the server or virtual host itself */
     const char *file;
     int line;
     int is_fallback; /* not the first name of its line */
 } fpmp_use;
 
 typedef struct fpmp_server_conf {
-    fpmp_global *global;      /* the same for all after the merge */
-    apr_array_header_t *uses; /* fpmp_use: lines of this server or virtual host */
+    fpmp_global *global;        /* the same for all after the merge */
+    apr_array_header_t *uses;   /* fpmp_use: lines of this server or virtual host */
+    apr_array_header_t *limits; /* fpmp_use: FpmPoolTimeout lines in its sections */
 } fpmp_server_conf;
 
 extern const command_rec fpmp_conf_directives[];

@@ -49,6 +49,28 @@ static const char *describe_timeouts(apr_pool_t *memory, const fpmp_timeouts *ti
                         timeouts->keep ? describe_time(memory, timeouts->keep) : "0");
 }
 
+/* Only what is set. */
+static const char *describe_set(apr_pool_t *memory, const fpmp_timeouts *timeouts)
+{
+    const struct {
+        unsigned is_set;
+        const char *name;
+        apr_interval_time_t value;
+    } all[] = {{timeouts->connect_set, " connect=", timeouts->connect},
+               {timeouts->first_set, " first=", timeouts->first},
+               {timeouts->idle_set, " idle=", timeouts->idle},
+               {timeouts->total_set, " total=", timeouts->total},
+               {timeouts->keep_set, " keep=", timeouts->keep}};
+    const char *text = "";
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        if (all[i].is_set) {
+            text = apr_pstrcat(memory, text, all[i].name,
+                               all[i].value ? describe_time(memory, all[i].value) : "0", NULL);
+        }
+    }
+    return text;
+}
+
 static const char *name_server(const server_rec *server, const server_rec *main, apr_pool_t *memory)
 {
     if (server == main) {
@@ -60,10 +82,10 @@ static const char *name_server(const server_rec *server, const server_rec *main,
                 : apr_psprintf(memory, "virtual host %s", name);
 }
 
-/* Lines that select this pool, and the time limits that hold there as far as virtual hosts go. */
+/* Lines that select this pool, and the time limits that hold there; of sections within each other
+ * only the one with the line. */
 static int print_uses(apr_file_t *out, const fpmp_pool *pool, server_rec *main, apr_pool_t *memory)
 {
-    const fpmp_timeouts none = {.connect = 0};
     int count = 0;
     for (const server_rec *server = main; server; server = server->next) {
         const fpmp_server_conf *conf = ap_get_module_config(server->module_config, &fpmpool_module);
@@ -74,7 +96,8 @@ static int print_uses(apr_file_t *out, const fpmp_pool *pool, server_rec *main, 
             if (strcmp(use->name, pool->name)) {
                 continue;
             }
-            fpmp_timeouts here = fpmp_select_timeouts(&none, pool, &defaults->server_timeouts);
+            fpmp_timeouts here = fpmp_select_timeouts(&use->place->section_timeouts, pool,
+                                                      &defaults->server_timeouts);
             apr_file_printf(out, "        %s%s%s%s (%s:%d)\n            %s\n",
                             name_server(server, main, memory), use->section ? ", " : "",
                             use->section ? use->section : "",
@@ -120,6 +143,38 @@ static void print_pool(apr_file_t *out, const fpmp_pool *pool, server_rec *main,
     }
 }
 
+/* Two lines of one section are one place. */
+static int is_first_of_place(const apr_array_header_t *limits, int index)
+{
+    for (int i = 0; i < index; i++) {
+        if (APR_ARRAY_IDX(limits, i, fpmp_use).place ==
+            APR_ARRAY_IDX(limits, index, fpmp_use).place) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* FpmPoolTimeout of sections, with or without an FpmPool line: on top of what is said above. */
+static void print_limits(apr_file_t *out, server_rec *main, apr_pool_t *memory)
+{
+    int count = 0;
+    for (const server_rec *server = main; server; server = server->next) {
+        const fpmp_server_conf *conf = ap_get_module_config(server->module_config, &fpmpool_module);
+        for (int i = 0; i < conf->limits->nelts; i++) {
+            const fpmp_use *line = &APR_ARRAY_IDX(conf->limits, i, const fpmp_use);
+            if (!is_first_of_place(conf->limits, i)) {
+                continue;
+            }
+            apr_file_printf(out, "%s        %s%s%s (%s:%d)\n           %s\n",
+                            count++ ? "" : "    time limits of sections\n",
+                            name_server(server, main, memory), line->section ? ", " : "",
+                            line->section ? line->section : "", line->file, line->line,
+                            describe_set(memory, &line->place->section_timeouts));
+        }
+    }
+}
+
 void fpmp_conf_dump(apr_pool_t *pconf, server_rec *main)
 {
     const fpmp_global *global = fpmp_conf_global(main);
@@ -133,4 +188,5 @@ void fpmp_conf_dump(apr_pool_t *pconf, server_rec *main)
     for (int i = 0; i < pools->nelts; i++) {
         print_pool(out, APR_ARRAY_IDX(pools, i, const fpmp_pool *), main, pconf);
     }
+    print_limits(out, main, pconf);
 }

@@ -234,9 +234,17 @@ FpmPoolTimeout idle=10s
     <Directory "/srv/old">
         <Files "x.php">
             FpmPool legacy
+            FpmPoolTimeout first=2min
         </Files>
     </Directory>
+    <Location "/export">
+        FpmPoolTimeout first=10min
+        FpmPoolTimeout total=0 keep=500ms
+    </Location>
 </VirtualHost>
+<If "%{QUERY_STRING} == 'x'">
+    FpmPoolTimeout idle=1s connect=2s
+</If>
 EOF_CONF
     $text =~ s/DIR/$dir/;
     my ($code, $output, $file) = config_test($text, '-D', 'DUMP_FPMPOOLS');
@@ -257,7 +265,14 @@ FpmPool configuration:
     legacy (FILE:14)
         tcp://127.0.0.1:9000 type=fpm reuse=off
         virtual host shop.example.org:8080, <Directory "/srv/old"> <Files "x.php"> (FILE:27)
-            connect=500ms first=30s idle=10s total=300s keep=0
+            connect=500ms first=120s idle=10s total=300s keep=0
+    time limits of sections
+        server, <If "%{QUERY_STRING} == 'x'"> (FILE:37)
+            connect=2s idle=1s
+        virtual host shop.example.org:8080, <Directory "/srv/old"> <Files "x.php"> (FILE:28)
+            first=120s
+        virtual host shop.example.org:8080, <Location "/export"> (FILE:32)
+            first=600s total=0 keep=500ms
 EOF_DUMP
     ($code, $output) = config_test("<FpmPoolDefine m>\n    FpmPoolServer tcp://127.0.0.1:9000 weight=2 max=7 name=one\n    FpmPoolServer tcp://127.0.0.1:9001 type=fpm backup\n    FpmPoolBalance first\n    FpmPoolCheck ping\n</FpmPoolDefine>\nFpmPool a m\n$define$handler", '-D', 'DUMP_FPMPOOLS');
     like($output, qr{    m \(.*\n        tcp://127\.0\.0\.1:9000 type=fpmpool reuse=on name=one weight=2 max=7\n        tcp://127\.0\.0\.1:9001 type=fpm reuse=off backup\n        balance=first\n        check=ping interval=2s\n        server, as a fallback \(}, 'a pool of several servers, which is a fallback');
