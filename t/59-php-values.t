@@ -46,6 +46,11 @@ $site{"plain/deep/a.php"} = $dump;
 $site{"plain/deep/.htaccess"} = "php_value memory_limit 74M\n";
 $site{"none/a.php"} = $dump;
 $site{"none/.htaccess"} = "php_value memory_limit 75M\n";
+# What AllowOverride makes of them. (ifadmin and list have nothing else in their files.)
+$site{"$_/a.php"} = $dump for qw(options list unlisted indexes ifadmin match/deep);
+$site{"$_/.htaccess"} = "php_value memory_limit 81M\nphp_flag display_errors on\n" for qw(options list indexes);
+$site{"unlisted/.htaccess"} = "php_flag display_errors on\n";
+$site{"ifadmin/.htaccess"} = "<If \"true\">\nphp_admin_value memory_limit 76M\n</If>\n";
 $site{"adminht/a.php"} = $dump;
 $site{"adminht/.htaccess"} = "php_admin_value memory_limit 76M\n";
 $site{"engine/a.php"} = '<?php echo "ran";';
@@ -68,6 +73,32 @@ php_value precision 11
 <Directory "$root/none">
     AllowOverride FileInfo
 </Directory>
+<Directory "$root/options">
+    AllowOverride Options
+</Directory>
+<Directory "$root/list">
+    AllowOverride None
+    AllowOverrideList php_value php_flag
+</Directory>
+<Directory "$root/unlisted">
+    AllowOverride None
+    AllowOverrideList php_value
+</Directory>
+<Directory "$root/indexes">
+    AllowOverride Options=Indexes
+</Directory>
+<DirectoryMatch "/match/(?<what>\\w+)">
+    php_admin_value user_agent "of a DirectoryMatch"
+    php_value precision 9
+</DirectoryMatch>
+<LocationMatch "^/match/">
+    php_value precision 8
+    php_value user_agent "of a LocationMatch"
+    <If "%{QUERY_STRING} == 'admin'">
+        php_admin_value memory_limit 82M
+        php_admin_flag display_errors on
+    </If>
+</LocationMatch>
 <Directory "$root/server">
     php_value user_agent "from directory"
     php_admin_flag display_errors on
@@ -136,17 +167,24 @@ subtest 'every context gives the values that mod_php gives' => sub {
     compare("/$_") for qw(server/a.php vhost/a.php admin/a.php loc/a.php plain/deep/a.php files/b.php if/a.php?y
         loc/a.php?z plain/a.php?z);
     compare("/$_/a.php", 'other') for qw(vhost plain server admin);
+    compare($_) for '/match/deep/a.php', '/match/deep/a.php?admin';
+    my $all = settings_of($ours, '/match/deep/a.php?admin');
+    is_deeply([ @$all{qw(memory_limit limited user_agent precision)} ], [ '82M', '82M', 'of a DirectoryMatch', '8' ],
+        'php_admin_value in <If>: not changed by the script; one of a directory wins over php_value of a location');
     note("contexts: $cases cases");
 };
 
 subtest 'AllowOverride and contexts are those of mod_php' => sub {
     compare("/none/a.php");    # 500: not allowed by FileInfo alone
     compare("/adminht/a.php"); # 500: never in .htaccess
+    compare("/$_/a.php") for qw(options list unlisted indexes ifadmin);
+    is(settings_of($ours, "/$_/a.php")->{memory_limit}, '81M', "AllowOverride: $_") for qw(options list);
+    is(settings_of($ours, "/$_/a.php")->{status}, 500, "AllowOverride: not $_") for qw(unlisted ifadmin);
     is(settings_of($ours, '/none/a.php')->{status}, 500, 'php_value needs AllowOverride Options');
     is(settings_of($ours, '/adminht/a.php')->{status}, 500, 'php_admin_value never in .htaccess');
     $_->wait_log(qr/php_value not allowed here/) for $ours, $peer;
     $_->wait_log(qr/php_admin_value not allowed here/) for $ours, $peer;
-    allow_log(qr/not allowed here/);
+    allow_log(qr/not allowed (?:here|in <If> context)/);
 };
 
 subtest 'sections for mod_php in .htaccess files of applications' => sub {
