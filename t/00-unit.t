@@ -5,7 +5,10 @@ use strict;
 use warnings;
 use File::Basename qw(basename dirname);
 use File::Temp ();
+use POSIX ();
 use Test::More;
+
+use constant AT_ONCE => 4;    # some of them wait for seconds, as time limits are whole ones
 
 my $root = dirname(__FILE__) . '/..';
 my @builds = grep { -d "$root/$_/test" } ($ENV{FPMPOOL_BUILD} ? $ENV{FPMPOOL_BUILD} : ('build', 'build/asan'));
@@ -16,42 +19,65 @@ ok(@builds > 0 && @sources > 0, 'there are unit tests and a build of them (make 
 $ENV{ASAN_OPTIONS}  = 'detect_leaks=0:abort_on_error=1';
 $ENV{UBSAN_OPTIONS} = 'print_stacktrace=1:halt_on_error=1';
 
+my (@programs, %running);
 for my $build (@builds) {
-    for my $source (@sources) {
-        my $name = basename($source, '.c');
-        run_unit($build, $name);
+    push @programs, map { { build => $build, name => basename($_, '.c'), report => \&report_unit } } @sources;
+    for my $source (glob "$root/t/fuzz/fuzz_*.c") {
+        my $topic  = basename($source, '.c') =~ s/^fuzz_//r;
+        my @corpus = glob "$root/t/corpus/$topic/*";
+        ok(@corpus > 0, "$topic has a corpus");
+        push @programs, { build => $build, name => "replay_fuzz_$topic", arguments => \@corpus, report => \&report_replay };
     }
-    replay($build, $_) for glob "$root/t/fuzz/fuzz_*.c";
 }
+for my $program (@programs) {
+    finish_one() if keys %running >= AT_ONCE;
+    start($program);
+}
+finish_one() while %running;
+$_->{report}->($_) for @programs;
 done_testing();
 
-sub run_unit {
-    my ($build, $name) = @_;
-    my $program = "$root/$build/test/$name";
-    my $tap     = File::Temp->new;
-    my $output  = File::Temp->new;
-    local $ENV{CK_TAP_LOG_FILE_NAME} = $tap->filename;
-    my $status = system("timeout -k 5 300 '$program' >'$output' 2>&1");
-    my @lines = do { open my $in, '<', $tap->filename or die "$tap: $!"; <$in> };
-    my $count = 0;
-    for my $line (@lines) {
-        next unless $line =~ /^(not )?ok \d+ - (.*)/;
-        $count++;
-        ok(!$1, "$build $name: $2");
+sub start {
+    my ($program) = @_;
+    $program->{$_} = File::Temp->new for qw(tap output);
+    defined(my $pid = fork) or die "fork: $!";
+    if (!$pid) {
+        $ENV{CK_TAP_LOG_FILE_NAME} = $program->{tap}->filename;
+        open STDOUT, '>', $program->{output}->filename or POSIX::_exit(126);
+        open STDERR, '>&', \*STDOUT or POSIX::_exit(126);
+        exec qw(timeout -k 5 300), "$root/$program->{build}/test/$program->{name}", @{ $program->{arguments} || [] } or POSIX::_exit(127);
     }
-    my $is_well = $status == 0 && $count > 0;
-    ok($is_well, "$build $name ends well, with $count checks")
-        or diag("exit status $status\n", do { local $/; open my $in, '<', $output->filename or die; <$in> });
+    $running{$pid} = $program;
+    return;
 }
 
-sub replay {
-    my ($build, $source) = @_;
-    my $name   = basename($source, '.c');
-    my $topic  = $name =~ s/^fuzz_//r;
-    my @corpus = glob "$root/t/corpus/$topic/*";
-    ok(@corpus > 0, "$topic has a corpus");
-    my $output = File::Temp->new;
-    my $status = system("timeout -k 5 300 '$root/$build/test/replay_$name' @corpus >'$output' 2>&1");
-    ok($status == 0, "$build $name: " . @corpus . ' seeds replayed')
-        or diag(do { local $/; open my $in, '<', $output->filename or die; <$in> });
+sub finish_one {
+    my $pid = waitpid -1, 0;
+    $pid > 0 or die "waitpid: $!";
+    my $program = delete $running{$pid} or return;
+    $program->{status} = $?;
+    return;
+}
+
+sub text_of { my ($file) = @_; open my $in, '<', $file->filename or die "$file: $!"; local $/; return scalar(<$in>) // '' }
+
+sub report_unit {
+    my ($program) = @_;
+    my $count = 0;
+    for my $line (split /\n/, text_of($program->{tap})) {
+        next unless $line =~ /^(not )?ok \d+ - (.*)/;
+        $count++;
+        ok(!$1, "$program->{build} $program->{name}: $2");
+    }
+    my $is_well = $program->{status} == 0 && $count > 0;
+    ok($is_well, "$program->{build} $program->{name} ends well, with $count checks")
+        or diag("exit status $program->{status}\n", text_of($program->{output}));
+    return;
+}
+
+sub report_replay {
+    my ($program) = @_;
+    ok($program->{status} == 0, "$program->{build} $program->{name}: " . @{ $program->{arguments} } . ' seeds replayed')
+        or diag(text_of($program->{output}));
+    return;
 }

@@ -26,9 +26,11 @@ my ($daemon, @pool, $most);
 sub start { my ($max, %conf) = @_; @pool = sort keys %conf; $most = 0; $daemon = start_daemon(conf => { global => { 'process.max' => $max }, %conf }); return }
 sub workers { return map { $daemon->worker_pids($_) } @pool }
 
-# How many there are now; the most that were ever seen are kept.
+# How many there are now; the most that were ever seen are kept. Who is alive when all have been found was there at one
+# moment with the others; one that died meanwhile has made room for one that was found later.
 sub total {
-    my $now = () = workers();
+    my @found = workers();
+    my $now = grep { alive($_) } @found;
     $most = $now if $now > $most;
     return $now;
 }

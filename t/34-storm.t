@@ -2,6 +2,7 @@
 # desert at random, on few workers; then the same while workers are killed, and while the daemon
 # reloads. No request is answered twice, wrongly or not at all, and no kept connection ends. For hours
 # of it run build/test/storm by hand (t/README.md).
+# alone: many clients fill the machine
 
 use strict;
 use warnings;

@@ -1,5 +1,6 @@
 # How many system calls a request costs httpd, by strace: a small page on a kept connection, and a page of 1 MiB. Beside
 # mod_proxy_fcgi with php-fpm, whose numbers are defect D22. A request is served by one thread, and each thread has a trace of its own.
+# alone: counts system calls, which are more when threads wait for the processor
 
 use strict;
 use warnings;

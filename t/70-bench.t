@@ -1,5 +1,6 @@
 # The benchmark runs and prints numbers that make sense (t/bench/hello checks each). Nothing about
 # speed is asserted here: this machine is shared.
+# alone: loads the machine with wrk, and the share of lanes is counted
 
 use strict;
 use warnings;

@@ -17,6 +17,7 @@ use FPMPool::HTTP;
 use FPMPool::Process;
 use FPMPool::Service;
 use IO::Socket::INET;
+use IO::Socket::IP;
 use IO::Socket::UNIX;
 use POSIX ();
 use Test::More ();
@@ -26,7 +27,7 @@ our @EXPORT;
 
 my $owner = $$;
 my $root  = Cwd::realpath(File::Basename::dirname(__FILE__) . '/../../..');
-my ($folder, @services, @allowed, @problems, $torn_down, %given_port);
+my ($folder, @services, @allowed, @problems, $torn_down, %port_mark, $next_port);
 
 BEGIN {
     my @own = qw(
@@ -114,13 +115,20 @@ sub site {
     return $path;
 }
 
-# A TCP port of 127.0.0.1 that nobody uses and that this test was not given before.
+# A TCP port that nobody uses and that this test was not given before, for 127.0.0.1 or any other address. Between
+# this and the server's bind nobody takes it: it is outside the range that the kernel hands out, and every test marks
+# its ports with an abstract socket, which is gone when the test is.
 sub free_port {
-    while (1) {
-        my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1) or die "free_port: $@";
-        my $port = $socket->sockport;
-        return $port unless $given_port{$port}++;
+    my ($lowest) = read_file('/proc/sys/net/ipv4/ip_local_port_range') =~ /(\d+)/;
+    my ($from, $count) = $lowest > 20_000 ? (10_000, $lowest - 10_000) : (61_000, 4_500);
+    my $any = -e '/proc/net/if_inet6' ? '::' : '0.0.0.0';
+    $next_port //= $$ * 17;
+    for (1 .. $count) {
+        my $port = $from + $next_port++ % $count;
+        $port_mark{$port} = IO::Socket::UNIX->new(Local => "\0fpmpool-test-port-$port", Listen => 1) or next;
+        return $port if IO::Socket::IP->new(LocalHost => $any, LocalPort => $port, V6Only => 0, Listen => 1);
     }
+    die "free_port: none found\n";
 }
 
 sub is_root { return $> == 0 ? 1 : 0 }
