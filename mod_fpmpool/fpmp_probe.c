@@ -2,9 +2,10 @@
  *
  * Runs in a thread of its own in each child; who has the lease works. All checks are under way at
  * once in one poll loop, so that a silent server holds up no other. A thread rather than
- * mod_watchdog, which would wake up in each child ten times a second and may not be loaded. Owns
- * memory that is never freed: the process may end at any moment, without waiting for it. Must not
- * touch the child's APR pools.
+ * mod_watchdog, which would wake up in each child ten times a second and may not be loaded. The
+ * child waits for its end, but not for ever: one that a name server holds up is left behind, may
+ * return when all pools and the shared memory are gone, and then touches its own memory only,
+ * which is never freed. Must not touch the child's APR pools.
  */
 #include "fpmp_probe.h"
 
@@ -15,6 +16,7 @@
 #include "wire/wire.h"
 
 #include <http_log.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -28,7 +30,8 @@ APLOG_USE_MODULE(fpmpool);
 
 #define LEASE_LEAST 500 /* ms */
 #define ASLEEP_MOST 60000
-#define BUSY_TIMES  10 /* time limits of checks without an answer to any request */
+#define BUSY_TIMES  10   /* time limits of checks without an answer to any request */
+#define WAIT_MOST   1000 /* ms that the end of a child waits for the thread */
 
 typedef enum stage { WAITING, CONNECTING, ASKED } stage;
 
@@ -50,8 +53,10 @@ typedef struct prober {
     fpmp_share *share;
     unsigned generation;
     pid_t child;
-    int wake; /* eventfd: readable when the thread shall end */
-    _Atomic(int) must_end;
+    int wake;              /* eventfd: readable when the thread shall end */
+    int ended;             /* eventfd: readable when it has */
+    _Atomic(int) must_end; /* once set: `main`, `share` and all of a target but `fd` may be gone */
+    pthread_t thread;
     uint64_t lease; /* how long one is taken for */
     uint32_t random;
     int count;
@@ -130,10 +135,11 @@ static void ask(prober *of, target *at)
     at->received = 0;
 }
 
+/* The pool is in no tree of pools: with -X httpd destroys them all, whoever waits here. */
 static int resolve(fpmp_address *address)
 {
     apr_pool_t *scratch = NULL;
-    apr_status_t status = apr_pool_create(&scratch, NULL);
+    apr_status_t status = apr_pool_create_unmanaged_ex(&scratch, NULL, NULL);
     if (status == APR_SUCCESS) {
         status = fpmp_address_resolve(address, scratch);
         apr_pool_destroy(scratch);
@@ -145,7 +151,11 @@ static void start(prober *of, target *at, uint64_t now)
 {
     fpmp_address address = at->server->address;
     at->began = now;
-    if (!resolve(&address)) {
+    int is_known = resolve(&address);
+    if (of->must_end) {
+        return;
+    }
+    if (!is_known) {
         tell(of, at, 0, "its host is not known");
         return;
     }
@@ -228,9 +238,10 @@ static uint64_t deadline_of(const target *at)
                                 : at->began + (uint64_t)apr_time_as_msec(at->pool->check.timeout);
 }
 
-static void begin_due(prober *of, uint64_t now)
+/* Returns 0 when the thread shall end. */
+static int begin_due(prober *of, uint64_t now)
 {
-    for (int i = 0; i < of->count; i++) {
+    for (int i = 0; i < of->count && !of->must_end; i++) {
         target *at = &of->targets[i];
         if (now < deadline_of(at)) {
             continue;
@@ -241,6 +252,7 @@ static void begin_due(prober *of, uint64_t now)
             expire(of, at, now);
         }
     }
+    return !of->must_end;
 }
 
 static void drop_all(prober *of, uint64_t now)
@@ -286,6 +298,12 @@ static int sleep_until(prober *of, uint64_t now, uint64_t end)
     return !of->must_end;
 }
 
+static void signal_event(int event)
+{
+    uint64_t one = 1;
+    (void)!write(event, &one, sizeof(one)); /* can fail only when it is readable already */
+}
+
 static void *run(void *data)
 {
     prober *of = data;
@@ -294,27 +312,50 @@ static void *run(void *data)
         uint64_t now = now_ms();
         uint64_t until = now + of->lease;
         if (fpmp_share_lease(of->share, of->child, now, &until)) {
-            begin_due(of, now);
-            goes_on = await(of, now, now + of->lease / 3);
+            goes_on = begin_due(of, now) && await(of, now, now + of->lease / 3);
         } else {
             drop_all(of, now);
             goes_on = sleep_until(of, now, until + jitter(of, 50));
         }
     }
-    drop_all(of, now_ms());
-    fpmp_share_end_lease(of->share, of->child);
+    if (goes_on) { /* children of a newer configuration check now */
+        drop_all(of, now_ms());
+        fpmp_share_end_lease(of->share, of->child);
+    }
+    signal_event(of->ended);
     return NULL;
 }
 
-/* ---- start ----------------------------------------------------------------------------------- */
+/* ---- start and end --------------------------------------------------------------------------- */
 
+/* prefork runs this in a handler of SIGTERM, hence poll. */
 static apr_status_t stop(void *data)
 {
     prober *of = data;
-    uint64_t one = 1;
+    struct pollfd ended = {.fd = of->ended, .events = POLLIN};
+    apr_time_t end = fpmp_clock_now() + apr_time_from_msec(WAIT_MOST);
+    apr_interval_time_t left = 0;
     of->must_end = 1;
+    signal_event(of->wake);
+    do {
+        left = end - fpmp_clock_now();
+    } while (left > 0 && poll(&ended, 1, (int)apr_time_as_msec(left)) < 0 && errno == EINTR);
+    if (ended.revents & POLLIN) {
+        pthread_join(of->thread, NULL);
+    }
     fpmp_share_end_lease(of->share, of->child);
-    return write(of->wake, &one, sizeof(one)) == sizeof(one) ? APR_SUCCESS : errno;
+    return APR_SUCCESS;
+}
+
+/* From now on this process never unmaps this module: a thread that is left behind returns to it.
+ * Only in a child, or with -X: neither loads another configuration. */
+static void pin_module(void)
+{
+    static const char here = 0;
+    Dl_info self;
+    if (dladdr(&here, &self) && self.dli_fname) {
+        (void)dlopen(self.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+    }
 }
 
 static void add_targets(prober *of, const fpmp_global *global, const fpmp_pool *pool)
@@ -337,18 +378,35 @@ static int create_thread(prober *of)
 {
     sigset_t all;
     sigset_t before;
-    pthread_attr_t detached;
-    pthread_t thread;
     sigfillset(&all);
-    if (pthread_attr_init(&detached)) {
-        return ENOMEM;
-    }
-    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&thread, &detached, run, of);
+    int error = pthread_create(&of->thread, NULL, run, of);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&detached);
     return error;
+}
+
+static int begin(prober *of)
+{
+    of->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    of->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (of->wake < 0 || of->ended < 0) {
+        return errno;
+    }
+    pin_module();
+    return create_thread(of);
+}
+
+static void discard(prober *of)
+{
+    if (of->wake >= 0) {
+        close(of->wake);
+    }
+    if (of->ended >= 0) {
+        close(of->ended);
+    }
+    free(of->targets);
+    free(of->polled);
+    free(of);
 }
 
 apr_status_t fpmp_probe_start(const fpmp_global *global, server_rec *main, apr_pool_t *child)
@@ -365,7 +423,7 @@ apr_status_t fpmp_probe_start(const fpmp_global *global, server_rec *main, apr_p
     of->random = (uint32_t)of->child;
     of->targets = calloc(most + 1, sizeof(*of->targets));
     of->polled = calloc(most + 1, sizeof(*of->polled));
-    of->wake = -1;
+    of->wake = of->ended = -1;
     for (apr_hash_index_t *at = apr_hash_first(child, global->pools); at && of->targets;
          at = apr_hash_next(at)) {
         const fpmp_pool *pool = apr_hash_this_val(at);
@@ -375,13 +433,10 @@ apr_status_t fpmp_probe_start(const fpmp_global *global, server_rec *main, apr_p
     }
     int error = of->targets && of->polled ? 0 : ENOMEM;
     if (!error && of->count) {
-        of->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        error = of->wake < 0 ? errno : create_thread(of);
+        error = begin(of);
     }
     if (error || !of->count) {
-        free(of->targets);
-        free(of->polled);
-        free(of);
+        discard(of);
         return error;
     }
     apr_pool_pre_cleanup_register(child, of, stop);

@@ -37,7 +37,7 @@ sub httpd_with_libraries {
     my @library = map { my $path = `$cc -print-file-name=$_`; chomp $path; $path } qw(libasan.so libubsan.so);
     my $file    = "$reports/httpd";
     open my $out, '>', $file or die "$file: $!";
-    print {$out} "#!/bin/sh\nLD_PRELOAD='@library' exec /usr/sbin/apache2 \"\$@\"\n";
+    print {$out} "#!/bin/sh\nLD_PRELOAD=\"@library \$LD_PRELOAD\" exec /usr/sbin/apache2 \"\$@\"\n";
     close $out;
     chmod 0755, $file;
     return $file;

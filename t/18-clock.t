@@ -13,9 +13,7 @@ use FPMPool::Test;
 
 plan(skip_all => 'fpmpoold is another one') if $ENV{FPMPOOL_TEST_DAEMON};
 require_program('cc', 'gcc');
-my $library = test_dir() . '/shift_clock.so';
-my $source  = dirname(__FILE__) . '/lib/shift_clock.c';
-is(system('cc', '-O1', '-Wall', '-Werror', '-shared', '-fPIC', '-o', $library, $source), 0, 'the library is built') or done_testing(), exit;
+my $library = preload('shift_clock');
 
 my $file = test_dir() . '/shift';
 sub shift_clock {

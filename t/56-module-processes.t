@@ -176,4 +176,25 @@ subtest 'descriptors stay as many as they were' => sub {
     check_descriptors((children($httpd->pid))[0], sub { $load->(1000) }, 'of httpd\'s child, over 1500 requests');
     $_->stop for $httpd, $daemon;
 };
+# Whoever waits for a name server cannot be waited for: it must do no harm when it comes back late.
+my $library = preload('slow_end');
+allow_log(qr/FPMP0003: .*host\.invalid/);
+for my $case ([ event => '-X' ], [ prefork => '-X' ], ['event'], ['prefork']) {
+    my ($mpm, @args) = @$case;
+    subtest "$mpm @args: the end while a check waits for a name server" => sub {
+        my $mark = "$marks/name-$mpm@args";
+        my $httpd = start_httpd(mpm => $mpm, args => \@args, docroot => $root,
+            env => { LD_PRELOAD => $library, SLOW_END => 'name', SLOW_END_MARK => $mark }, conf => <<'EOF_CONF');
+<FpmPoolDefine www>
+    FpmPoolServer tcp://host.invalid:9 type=fpm
+    FpmPoolCheck connect interval=50ms timeout=50ms
+</FpmPoolDefine>
+EOF_CONF
+        wait_for { -e $mark } 10, 'a check to wait for the name';
+        my $from = $httpd->log_length;
+        is($httpd->stop, 0, 'httpd ends, and well');
+        unlike($httpd->log_text($from), qr/exit signal|FPMP/, '... and nothing is said of it');
+        unlink "$httpd->{dir}/httpd.pid" if @args;    # which it leaves with -X
+    };
+}
 done_testing();

@@ -33,7 +33,7 @@ BEGIN {
     my @own = qw(
         repository build_path test_dir write_file read_file rewrite site free_port is_root pool_user allow_log problem
         start_daemon start_php_fpm start_httpd start_nginx start_service php_routes wait_for
-        check_descriptors http http_connect require_program done_testing sleep time
+        check_descriptors http http_connect require_program preload done_testing sleep time
     );
     @EXPORT = (@own, @FPMPool::Process::EXPORT, grep { $_ ne 'done_testing' } @Test::More::EXPORT);
     no strict 'refs';
@@ -142,6 +142,16 @@ sub require_program {
     return if $program =~ m{/} ? -x $program : grep { -x "$_/$program" } split(/:/, $ENV{PATH}), '/usr/sbin';
     Test::More::plan(skip_all => "needs $program (Debian package $package)");
     return;
+}
+
+# preload('slow_end'): the library for LD_PRELOAD that is made of t/lib/slow_end.c.
+sub preload {
+    my ($name) = @_;
+    my $library = test_dir() . "/$name.so";
+    my $source  = "$root/t/lib/$name.c";
+    system(qw(cc -O1 -Wall -Wextra -Werror -shared -fPIC -o), $library, $source) == 0
+        or Carp::croak("$source: no library can be made of it (Debian package gcc)");
+    return $library;
 }
 
 # ---- waiting and checking -------------------------------------------------------------------
@@ -302,7 +312,7 @@ my %mpm_conf = (
 );
 
 # start_httpd(mpm => 'event', docroot => DIR, conf => TEXT, modules => [qw(proxy proxy_fcgi)],
-# mpm_conf => TEXT, override => 'All', log_level => , fpmpool => 0|1 (load our module; default: if conf names it)):
+# mpm_conf => TEXT, override => 'All', log_level => , args => ['-X'], fpmpool => 0|1 (load our module; default: if conf names it)):
 # an httpd of its own on a free loopback port.
 sub start_httpd {
     my (%option) = @_;
@@ -339,7 +349,7 @@ sub start_httpd {
     my $file = write_file("$dir/httpd.conf", "$text$conf");
     my $service = start_service(
         kind => 'httpd', name => $name, dir => $dir, port => $port, conf_file => $file, env => $option{env},
-        argv => [ $httpd, '-DFOREGROUND', '-f', $file ], logs => ["$dir/error.log"], docroot => $docroot,
+        argv => [ $httpd, '-DFOREGROUND', '-f', $file, @{ $option{args} || [] } ], logs => ["$dir/error.log"], docroot => $docroot,
         access_log => "$dir/access.log",
     );
     return $service if defined $option{wait} && !$option{wait};
