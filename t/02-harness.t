@@ -43,6 +43,13 @@ my %case = (
         require IO::Socket::UNIX; IO::Socket::UNIX->new(Local => test_dir() . '/it/run/x.sock', Listen => 1) or die; pass();), 1, qr{left over: .*/x\.sock} ],
     'a test that dies' => [ "$waits die 'in the middle';", 255, qr/in the middle/ ],
     'a test that takes too long' => [ "$waits alarm 1; sleep 1 while 1;", 1, qr/test time limit reached/ ],
+    'httpd that is stopped while it gives back the memory of a connection' => [ q(
+        my $mark = test_dir() . '/mark';
+        my $httpd = start_httpd(docroot => site('www', 'a.txt' => 'a'), env => { LD_PRELOAD => preload('slow_end'), SLOW_END => 'connection', SLOW_END_MARK => $mark });
+        chmod 0777, test_dir();
+        is(http($httpd->url('/a.txt'), headers => [ Connection => 'close' ])->{status}, 200, 'it answers');
+        wait_for { -e $mark } 10, 'the memory to be given back';
+        is($httpd->stop, 0, 'it ends'); pass();), 0, qr/clean end/ ],
     'a leaked descriptor' => [ q(my @keep; check_descriptors($$, sub { push @keep, IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') }, 'leak');), 2, qr/not ok 1 - leak.*new: \d+ -> socket/s ],
 );
 for my $name (sort keys %case) {

@@ -34,6 +34,7 @@ my %mpm_conf = (
     prefork => "StartServers 6\nMinSpareServers 4\nMaxSpareServers 12\nMaxRequestWorkers 24\n",
 );
 $mpm_conf{worker} = $mpm_conf{event};
+my %env = (event => { LD_PRELOAD => preload('safe_close') });    # a child could die of httpd's own defect
 my $secure;
 
 sub start_pair {
@@ -41,7 +42,7 @@ sub start_pair {
     my $daemon = start_daemon(conf => { www => { 'pm.max_children' => 6, FPMPool::Board::needed_keys(), %{ $option{keys} || {} } } });
     my $socket = $daemon->listen_address('www');
     $secure = free_port();
-    my $httpd = start_httpd(mpm => $mpm, mpm_conf => $mpm_conf{$mpm} . ($option{mpm_conf} // ''), docroot => $root, modules => [ qw(socache_shmcb ssl proxy proxy_fcgi), $mpm eq 'prefork' ? () : 'http2' ], conf => <<"EOF_CONF");
+    my $httpd = start_httpd(mpm => $mpm, mpm_conf => $mpm_conf{$mpm} . ($option{mpm_conf} // ''), env => $env{$mpm}, docroot => $root, modules => [ qw(socache_shmcb ssl proxy proxy_fcgi), $mpm eq 'prefork' ? () : 'http2' ], conf => <<"EOF_CONF");
 @{[ $mpm eq 'prefork' ? '' : "Protocols h2 h2c http/1.1\nLogLevel http2:error" ]}
 LogLevel ssl:error
 Listen 127.0.0.1:$secure https

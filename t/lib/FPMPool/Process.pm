@@ -10,7 +10,7 @@ use POSIX ();
 use Time::HiRes ();
 
 our @EXPORT = qw(
-    spawn alive process_state process_title process_uid children descendants
+    spawn alive is_at_rest process_state process_title process_uid children descendants
     cpu_seconds tree_cpu_seconds descriptor_count descriptors become_subreaper reap
 );
 
@@ -81,6 +81,12 @@ sub stat_fields {
 
 # One letter ("R", "S", "T", "Z"), or undef when there is no such process.
 sub process_state { return (stat_fields($_[0]))[0] }
+
+# Does none of its threads run, or wait for a processor or a disk?
+sub is_at_rest {
+    my ($pid) = @_;
+    return !grep { (read_small($_) // '') =~ /\)\s+[RD]/ } glob "/proc/$pid/task/*/stat";
+}
 
 # Is it there and not a zombie?
 sub alive {

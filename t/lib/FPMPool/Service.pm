@@ -62,12 +62,27 @@ sub wait_log {
 
 sub signal { my ($self, $signal) = @_; return kill $signal, $self->{pid} }
 
+# A child of httpd's event MPM can die of SIGSEGV when it is stopped in the moment in which it gives back the memory of a
+# connection, of which the client has seen the end by then (lib/safe_close.c). So whoever has its answer and stops httpd waits
+# until that is done: until no thread runs, at two looks. No longer than three seconds: there may be other clients.
+sub let_rest {
+    my ($self) = @_;
+    my $end = Time::HiRes::time() + 3;
+    my $looks = 0;
+    while ($looks < 2 && Time::HiRes::time() < $end) {
+        $looks = (grep { !is_at_rest($_) } children($self->{pid})) ? 0 : $looks + 1;
+        Time::HiRes::sleep(0.005);
+    }
+    return;
+}
+
 # Stops it: its own signal (or the one given), then KILL at the time limit. Returns the wait status;
 # what is wrong with its end is kept in problems(). Twice is harmless.
 sub stop {
     my ($self, $signal, $seconds) = @_;
     return $self->{status} unless defined $self->{pid};
     my $pid = $self->{pid};
+    $self->let_rest if $self->{kind} eq 'httpd' && !$self->{end_expected};
     if (alive($pid)) { kill 'CONT', $pid; kill $signal || $self->{stop_signal}, $pid }
     my $status = reap($pid, $seconds || 15);
     if (!defined $status) {
