@@ -225,6 +225,36 @@ static fpmp_conn *make_conn(fpmp_connections *table, const fpmp_server *server, 
     return connection;
 }
 
+/* ---- hosts that vanish ----------------------------------------------------------------------- */
+
+#define KEEPALIVE_IDLE     30 /* seconds without traffic before the first question */
+#define KEEPALIVE_INTERVAL 5
+#define KEEPALIVE_COUNT    4
+#define REPEATED_MOST      2
+
+static void set_option(int fd, int level, int name, int value)
+{
+    (void)setsockopt(fd, level, name, &value, sizeof(value)); /* it serves without, too */
+}
+
+/* A script may compute for an hour, and nobody would say that its host is gone. */
+static void prepare_tcp(int fd)
+{
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT);
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
+
+int fpmp_conn_has_vanished(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t size = sizeof(info);
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 && info.tcpi_unacked > 0 &&
+           info.tcpi_retransmits >= REPEATED_MOST;
+}
+
 /* ---- connect --------------------------------------------------------------------------------- */
 
 /* A full listen queue of a unix socket answers EAGAIN and cannot be polled; a blocking connect with
@@ -305,8 +335,7 @@ apr_status_t fpmp_conn_open(fpmp_connections *table, const fpmp_server *server,
         return status;
     }
     if (!address.path) {
-        int on = 1;
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* only slower without */
+        prepare_tcp(fd);
     }
     *connection = make_conn(table, server, fd);
     return APR_SUCCESS;

@@ -47,6 +47,11 @@ void fpmp_conn_keep(fpmp_connections *table, fpmp_conn *connection, apr_interval
  * happens after it. */
 int fpmp_conn_is_alive(const fpmp_conn *connection);
 
+/* Has a server on another host vanished? Since the last bytes were sent its kernel has acknowledged
+ * nothing, although they were sent at least three times. Never true for a host that is slow, nor
+ * on a unix socket. */
+int fpmp_conn_has_vanished(int fd);
+
 /* Closes it. */
 void fpmp_conn_discard(fpmp_connections *table, fpmp_conn *connection);
 

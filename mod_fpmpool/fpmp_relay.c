@@ -6,6 +6,7 @@
  */
 #include "fpmp_relay.h"
 #include "fpmp_clock.h"
+#include "fpmp_conn.h"
 #include "fpmp_notes.h"
 
 #include <http_core.h>
@@ -174,7 +175,7 @@ static int is_blind(const fpmp_relay *relay)
 }
 
 /* Not shown by poll: the end of an HTTP/2 stream, and a time limit of an input filter
- * (mod_reqtimeout), which counts only when the filter is asked for bytes.
+ * (mod_reqtimeout), which counts only when the filter is asked for bytes; a host that vanished.
  * Milliseconds to wait, and whether their end is an ordinary moment (1) or the time limit (0). */
 static int choose_wait(const fpmp_relay *relay, apr_interval_time_t left, int *is_ordinary)
 {
@@ -182,7 +183,7 @@ static int choose_wait(const fpmp_relay *relay, apr_interval_time_t left, int *i
     int most = may_flush(relay) ? DRY_WAIT : -1;
     if (most < 0 && relay->waits_for_client) {
         most = is_blind(relay) ? BLIND_TICK : TICK;
-    } else if (most < 0 && relay->r->connection->master) {
+    } else if (most < 0 && (relay->r->connection->master || !relay->server->address.path)) {
         most = TICK;
     }
     *is_ordinary = most >= 0 && most < wait;
@@ -208,12 +209,35 @@ static fpmp_relay_result from_response(fpmp_response_result result)
     return FPMP_RELAY_CLIENT_GONE;
 }
 
+static fpmp_relay_result lose(fpmp_relay *relay, apr_status_t error)
+{
+    relay->error = error;
+    /* Closed before a byte of the request was written, or before the server said that it starts.
+     * Anything else may have been executed. */
+    if (!relay->first_byte && (!relay->is_touched || relay->awaits_ack)) {
+        return FPMP_RELAY_NOT_TAKEN;
+    }
+    return FPMP_RELAY_LOST;
+}
+
+/* A host that does not acknowledge what was sent on an open connection is as far away as one that
+ * does not accept a connection: the same limit counts. Before its end nothing is asked. */
+static int is_out_of_reach(const fpmp_relay *relay)
+{
+    return !relay->server->address.path &&
+           fpmp_clock_now() - relay->progress >= relay->timeouts.connect &&
+           fpmp_conn_has_vanished(relay->fd);
+}
+
 /* The server pauses: what it wrote may be an event stream, or the start of a long page. */
 static fpmp_relay_result pause_relay(fpmp_relay *relay)
 {
     fpmp_stderr_flush(&relay->log);
     if (relay->r->connection->aborted) {
         return FPMP_RELAY_CLIENT_GONE;
+    }
+    if (is_out_of_reach(relay)) {
+        return lose(relay, ETIMEDOUT);
     }
     if (relay->waits_for_client) {
         relay->waits_for_client = 0;
@@ -269,17 +293,6 @@ static fpmp_relay_result await(fpmp_relay *relay)
 }
 
 /* ---- receive --------------------------------------------------------------------------------- */
-
-static fpmp_relay_result lose(fpmp_relay *relay, apr_status_t error)
-{
-    relay->error = error;
-    /* Closed before a byte of the request was written, or before the server said that it starts.
-     * Anything else may have been executed. */
-    if (!relay->first_byte && (!relay->is_touched || relay->awaits_ack)) {
-        return FPMP_RELAY_NOT_TAKEN;
-    }
-    return FPMP_RELAY_LOST;
-}
 
 static fpmp_relay_result judge_end(fpmp_relay *relay, const wire_event *event)
 {

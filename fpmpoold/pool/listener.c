@@ -18,6 +18,7 @@
 
 #include "apr_strings.h"
 #include "base/log.h"
+#include "base/peer.h"
 #include "pool/connections.h"
 #include "pool/farewell.h"
 
@@ -266,6 +267,9 @@ static apr_status_t make(fpd_listener **made, fpd_pool *pool, int fd, uint32_t d
     listener->fd = fd;
     listener->burst = 1;
     listener->is_tcp = address.ss_family == AF_INET || address.ss_family == AF_INET6;
+    if (listener->is_tcp) {
+        fpd_peer_watch(fd);
+    }
     listener->is_status = fd == pool->setup.status_listener;
     listener->retry = fpd_loop_timer_create(pool->loop, try_again, listener);
     listener->descriptor_limit = descriptor_limit;

@@ -13,10 +13,13 @@
 #include <sys/uio.h>
 
 #include "base/loop.h"
+#include "base/peer.h"
 
 /* A full record, END_REQUEST and a few records from aside. */
 #define BUFFER_SIZE  (WIRE_HEADER_SIZE + FPD_RESPONSE_RECORD + 512)
 #define RECORDS_ONCE 8 /* full records of one writev */
+#define LOOK_TIME                                                                                  \
+    (INT64_C(5) * 1000000) /* microseconds between looks at a client that takes nothing */
 
 void fpd_response_create(fpd_response *response, int64_t timeout, fpd_response_begin_fn *on_begin,
                          void *context, apr_pool_t *pool)
@@ -54,14 +57,21 @@ static int give_up(fpd_response *response)
 static int wait_writable(fpd_response *response)
 {
     struct pollfd wait = {.fd = response->fd, .events = POLLOUT};
-    int result;
+    int64_t end = fpd_monotonic_now() + response->timeout;
+    int64_t left = response->timeout;
+    int result = 0;
 
-    do {
+    while (left > 0 && result <= 0) {
         if (response->end_flag != NULL && *response->end_flag) {
             return 0;
         }
-        result = poll(&wait, 1, (int)(response->timeout / 1000));
-    } while (result < 0 && errno == EINTR);
+        result = poll(&wait, 1, (int)((left < LOOK_TIME ? left : LOOK_TIME) / 1000) + 1);
+        if ((result < 0 && errno != EINTR) ||
+            (result == 0 && fpd_peer_has_vanished(response->fd))) {
+            return 0;
+        }
+        left = end - fpd_monotonic_now();
+    }
     return result > 0 && (wait.revents & (POLLERR | POLLNVAL)) == 0;
 }
 

@@ -197,13 +197,14 @@ sub check_descriptors {
 
 # ---- servers --------------------------------------------------------------------------------
 
-# A service of another kind: spawns argv and keeps it for the teardown. Needs kind, name, argv.
+# A service of another kind: spawns argv and keeps it for the teardown. Needs kind, name, argv. prefix: what argv begins with
+# (FPMPool::Hosts: another host).
 sub start_service {
     my (%option) = @_;
     my $dir = $option{dir} || test_dir() . "/$option{name}";
     File::Path::make_path($dir, { mode => 0755 });
     my $error = "$dir/stderr.log";
-    my $pid   = spawn(argv => $option{argv}, stdout => $error, stderr => $error, env => $option{env},
+    my $pid   = spawn(argv => [ @{ $option{prefix} || [] }, @{ $option{argv} } ], stdout => $error, stderr => $error, env => $option{env},
         dir => $option{cwd});
     my $service = FPMPool::Service->new(
         stop_signal => 'TERM', %option, pid => $pid, dir => $dir, logs => [ $error, @{ $option{logs} || [] } ]
@@ -263,7 +264,7 @@ sub start_daemon {
             $option{limit_files} ? ('/bin/sh', '-c', "ulimit -n $option{limit_files}; exec \"\$@\"", 'sh') : (),
             $binary, '-F', '-O', '-y', $conf, @{ $option{args} || [] },
         ],
-        env  => $option{env}, cwd => $option{cwd}, listen => \%listen, conf_file => $conf,
+        env  => $option{env}, cwd => $option{cwd}, prefix => $option{prefix}, listen => \%listen, conf_file => $conf,
         is_ours => $binary =~ m{/fpmpoold\z} ? 1 : 0,
     );
     $service->{logs} = [ @{ $service->{logs} }, grep { -e } "$dir/error.log" ];
