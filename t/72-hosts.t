@@ -79,7 +79,7 @@ my @client = map { FPMPool::Client->connect('10.0.0.13:9000') } 1 .. 2;
 $client[0]->send_request(script => "$root/who.php", keep => 1);
 $client[0]->read_answer;
 $client[1]->send_request(script => "$root/large.php", keep => 1);
-$| = 1; print "ready\n"; sleep 1000;
+$| = 1; print "[lost] [peer:notice] ready\n"; sleep 1000;
 PERL
     write_file('vanish.pl', $script);
     return start_service(kind => 'peer', name => 'lost-httpd', prefix => $lost->prefix,

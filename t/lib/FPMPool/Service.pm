@@ -9,7 +9,7 @@ use Carp ();
 use FPMPool::Process;
 use Time::HiRes ();
 
-# kind (daemon, httpd, nginx, mariadb), name, pid, dir, logs => [FILE...], stop_signal.
+# kind (daemon, httpd, nginx, haproxy, mariadb), name, pid, dir, logs => [FILE...], stop_signal.
 sub new {
     my ($class, %field) = @_;
     return bless { seen => {}, %field }, $class;
@@ -149,6 +149,7 @@ sub is_bad_line {
     return 1 if $line =~ /PHP (?:Warning|Notice|Deprecated|Fatal error|Parse error|Recoverable)/;
     return $line !~ /\A\[[^\]]+\] (?:NOTICE|DEBUG): / if $self->{kind} eq 'daemon';
     return $line =~ /\[(?:warn|error|crit|alert|emerg)\]/ ? 1 : 0 if $self->{kind} eq 'nginx';
+    return $line =~ /\[(?:WARNING|ALERT)\]|is DOWN|has no server available/ ? 1 : 0 if $self->{kind} eq 'haproxy';
     return $line =~ /\[(?:Warning|ERROR)\]/ ? 1 : 0 if $self->{kind} eq 'mariadb';
     return $line !~ /\A\[[^\]]+\] \[[\w-]*:(?:notice|info|debug|trace\d)\]/;
 }
