@@ -200,6 +200,22 @@ subtest 'restart does not read the files' => sub {
     is(asks($daemon, 'www', 'env.php')->{body}, 'old', '... with the old configuration');
 };
 
+subtest 'ready' => sub {
+    my $daemon = start({ www => {}, bad => { user => 'nobody-has-this-name' } });
+    allow_log(qr/nobody-has-this-name|\[pool bad\]/) if is_root();
+    good($daemon, [qw(ready www)], qr/^$/, 'a pool that serves');
+    bad($daemon, [qw(ready nothere)], 1, qr/no pool 'nothere'/);
+    if (is_root()) {
+        bad($daemon, ['ready'], 1, qr/^fpmpoold: pool 'bad' is failed: .*nobody-has-this-name/, 'one pool has failed: so says who asks for all');
+    } else {
+        good($daemon, ['ready'], qr/^$/, 'all');
+    }
+    good($daemon, [qw(drain www)], qr/drained/);
+    bad($daemon, [qw(ready www)], 1, qr/pool 'www' is drained/, 'a drained one');
+    good($daemon, [qw(restart www)], qr/new generation/);
+    good($daemon, [qw(ready www)], qr/^$/, '... and restarted');
+};
+
 subtest 'opcache-reset' => sub {
     my $daemon = start({ www => { 'pm.max_children' => 1, 'php_admin_value[opcache.validate_timestamps]' => 0 }, other => { 'pm.max_children' => 1 } });
     my $script = "$root/changing.php";
@@ -498,7 +514,7 @@ subtest 'places' => sub {
 
 subtest 'usage' => sub {
     for my $ask ([qw(help)], [qw(--help)], [qw(-h)]) {
-        my $got = good(undef, $ask, qr/^Usage: fpmpoold \[-y FILE\] --ctl COMMAND \[POOL\]\n(?=.*^  status)(?=.*^  reload)(?=.*^  restart)(?=.*^  opcache-reset)(?=.*^  drain)/ms);
+        my $got = good(undef, $ask, qr/^Usage: fpmpoold \[-y FILE\] --ctl COMMAND \[POOL\]\n(?=.*^  status)(?=.*^  ready)(?=.*^  reload)(?=.*^  restart)(?=.*^  opcache-reset)(?=.*^  drain)/ms);
     }
     bad(undef, ['explode'], 64, qr/no such command/);
     bad(undef, ['drain'], 64, qr/this command needs the name of a pool/);

@@ -62,6 +62,7 @@ void fpd_argv_print_control_usage(const char *program)
 
     printf("Usage: %s [-y FILE] --ctl COMMAND [POOL]\n"
            "  status [POOL]         how daemon and pools are; -j: as JSON\n"
+           "  ready [POOL]          does it serve? 1 if a pool fails, drains or is still starting\n"
            "  reload [POOL]         tests the configuration and puts new generations in place: of "
            "all\n"
            "                        pools, or of one, whatever else changed in the files\n"

@@ -1,4 +1,4 @@
-/* commands.c - status, reload, drain, restart, opcache-reset: from request to outcome.
+/* commands.c - status, ready, reload, drain, restart, opcache-reset: from request to outcome.
  *
  * Runs in the master. A command never blocks: what takes a while is a job, which ends with the
  * events of its pools.
@@ -159,6 +159,33 @@ static const char *say_status(const fpd_commands *commands, const char *name, ap
     return apr_array_pstrcat(pool, lines, '\0');
 }
 
+/* For who sends requests here or waits with it. A pool that changes its generation serves. */
+static const char *say_ready(const fpd_commands *commands, const char *name, apr_pool_t *pool)
+{
+    apr_array_header_t *names = fpd_pools_names(commands->pools, pool);
+    int asked = 0;
+
+    if (commands->is_ending) {
+        return refuse(pool, "the daemon is ending");
+    }
+    for (int i = 0; i < names->nelts; i++) {
+        fpd_pool_report report;
+        if (!fpd_pools_describe(commands->pools, APR_ARRAY_IDX(names, i, const char *), &report) ||
+            (name[0] != '\0' && strcmp(report.name, name) != 0)) {
+            continue;
+        }
+        if (!report.is_serving) {
+            return refuse(pool, "pool '%s' is %s%s%s", report.name, report.state,
+                          report.failure[0] != '\0' ? ": " : "", report.failure);
+        }
+        asked++;
+    }
+    if (asked == 0) {
+        return refuse(pool, "no pool '%s': fpmpoold --ctl status lists them", name);
+    }
+    return "done \n";
+}
+
 /* ---- jobs --------------------------------------------------------------------------------- */
 
 static void restart(fpd_commands *commands, const char *name, apr_pool_t *pool)
@@ -228,6 +255,8 @@ const char *fpd_commands_take(fpd_commands *commands, const fpd_control_request 
     switch (request->verb) {
     case FPD_CONTROL_STATUS:
         return say_status(commands, request->pool, pool);
+    case FPD_CONTROL_READY:
+        return say_ready(commands, request->pool, pool);
     case FPD_CONTROL_OUTCOME:
         asked = fpd_jobs_find(&commands->jobs, request->job);
         if (asked == NULL) {

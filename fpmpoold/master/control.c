@@ -117,6 +117,11 @@ static void tell_outcome(client *self)
     }
 }
 
+static int only_asks(fpd_control_verb verb)
+{
+    return verb == FPD_CONTROL_STATUS || verb == FPD_CONTROL_READY || verb == FPD_CONTROL_OUTCOME;
+}
+
 static void take_line(client *self, size_t length)
 {
     fpd_control_request request;
@@ -136,11 +141,10 @@ static void take_line(client *self, size_t length)
         return;
     }
     /* who looks every few seconds does not fill the log */
-    fpd_log(
-        request.verb == FPD_CONTROL_STATUS || request.verb == FPD_CONTROL_OUTCOME ? FPD_LOG_DEBUG
-                                                                                  : FPD_LOG_NOTICE,
-        "control: %s%s%s by uid %d, pid %d", fpd_control_line_verb(request.verb),
-        request.pool[0] != '\0' ? " " : "", request.pool, (int)self->peer.uid, (int)self->peer.pid);
+    fpd_log(only_asks(request.verb) ? FPD_LOG_DEBUG : FPD_LOG_NOTICE,
+            "control: %s%s%s by uid %d, pid %d", fpd_control_line_verb(request.verb),
+            request.pool[0] != '\0' ? " " : "", request.pool, (int)self->peer.uid,
+            (int)self->peer.pid);
     text = fpd_commands_take(self->control->commands, &request, &job, &until, self->pool);
     if (job != 0) {
         fpd_loop_timer_set(self->deadline, until + OUTCOME_MARGIN);

@@ -27,11 +27,9 @@ typedef struct verb_row {
 } verb_row;
 
 static const verb_row verbs[] = {
-    [FPD_CONTROL_STATUS] = {"status", 0},
-    [FPD_CONTROL_RELOAD] = {"reload", 0},
-    [FPD_CONTROL_DRAIN] = {"drain", 1},
-    [FPD_CONTROL_RESTART] = {"restart", 0},
-    [FPD_CONTROL_OPCACHE_RESET] = {"opcache-reset", 0},
+    [FPD_CONTROL_STATUS] = {"status", 0},   [FPD_CONTROL_READY] = {"ready", 0},
+    [FPD_CONTROL_RELOAD] = {"reload", 0},   [FPD_CONTROL_DRAIN] = {"drain", 1},
+    [FPD_CONTROL_RESTART] = {"restart", 0}, [FPD_CONTROL_OPCACHE_RESET] = {"opcache-reset", 0},
     [FPD_CONTROL_OUTCOME] = {"outcome", 0},
 };
 
@@ -91,7 +89,7 @@ const char *fpd_control_line_read(fpd_control_request *request, const char *line
 
     memset(request, 0, sizeof(*request));
     if (!find_verb(&request->verb, line, verb_length)) {
-        return "no such command: status, reload, drain, restart and opcache-reset are there";
+        return "no such command: status, ready, reload, drain, restart and opcache-reset are there";
     }
     if (request->verb == FPD_CONTROL_OUTCOME) {
         return read_number(&request->job, rest, left) ? NULL : "outcome needs the number of a job";
@@ -106,7 +104,7 @@ const char *fpd_control_line_set(fpd_control_request *request, const char *verb,
 {
     memset(request, 0, sizeof(*request));
     if (!find_verb(&request->verb, verb, strlen(verb)) || request->verb == FPD_CONTROL_OUTCOME) {
-        return "no such command: status, reload, drain, restart and opcache-reset are there";
+        return "no such command: status, ready, reload, drain, restart and opcache-reset are there";
     }
     if (pool != NULL) {
         return take_pool(request, pool, strlen(pool));

@@ -1,7 +1,8 @@
 /* control_line.h - the one line that a client of the control socket sends. Pure.
  *
- *   VERB [POOL] LF         "status", "reload shop", "drain shop", "restart", "opcache-reset shop"
- *   outcome NUMBER LF      how that job went (a client that lost its connection asks this)
+ *   VERB [POOL] LF         "status", "ready", "reload shop", "drain shop", "restart",
+ * "opcache-reset shop" outcome NUMBER LF      how that job went (a client that lost its connection
+ * asks this)
  *
  * The name of a pool goes to the end of the line and may have blanks in it. The answer is lines,
  * each with a word and a blank in front; after "done", "failed" or "again" the
@@ -37,6 +38,7 @@ extern const fpd_control_field fpd_control_pool_fields[];
 
 typedef enum fpd_control_verb {
     FPD_CONTROL_STATUS,
+    FPD_CONTROL_READY,
     FPD_CONTROL_RELOAD,
     FPD_CONTROL_DRAIN,
     FPD_CONTROL_RESTART,

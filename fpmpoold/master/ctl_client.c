@@ -209,7 +209,8 @@ static ending ask(talk *self, int fd, const fpd_control_request *request)
 static int may_ask_again(const talk *self, const fpd_control_request *request, ending end)
 {
     return end == ENDED_AGAIN ||
-           (end == CUT && (self->job != 0 || request->verb == FPD_CONTROL_STATUS));
+           (end == CUT && (self->job != 0 || request->verb == FPD_CONTROL_STATUS ||
+                           request->verb == FPD_CONTROL_READY));
 }
 
 int fpd_ctl_client_run(const char *path, const fpd_control_request *request, int is_json,

@@ -34,6 +34,8 @@ START_TEST(lines_that_are_taken)
     } rows[] = {
         {"status", FPD_CONTROL_STATUS, "", 0},
         {"status www", FPD_CONTROL_STATUS, "www", 0},
+        {"ready", FPD_CONTROL_READY, "", 0},
+        {"ready www", FPD_CONTROL_READY, "www", 0},
         {"reload", FPD_CONTROL_RELOAD, "", 0},
         {"reload my pool ", FPD_CONTROL_RELOAD, "my pool ", 0},
         {"restart a", FPD_CONTROL_RESTART, "a", 0},
