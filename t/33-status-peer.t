@@ -136,9 +136,11 @@ is($in_state{$_}, 20, "$_: 20 pages") for sort keys %in_state;
 subtest 'ondemand, TCP' => sub {
     differs('asleep', 'the pool process answers and wakes no worker', qr/^accepted conn: +1\n.*^total processes: +0$/ms, qr/^accepted conn: +1\n.*^total processes: +1$/ms, pool => 'ondemand', name => '/status', script => 'hello.php');
     php_request($_, "$root/hello.php", pool => 'ondemand') for $ours, $theirs;
+    # php-fpm looks at the queue once a second, and shows until the next look what it saw
+    wait_for { (map { php_request($_, "$root/x", name => '/status', pool => 'ondemand')->{body} } $ours, $theirs)[1] =~ /^listen queue: +0$/m } 10, 'php-fpm to look at its empty queue';
     same("awake: /status?$_", pool => 'ondemand', name => '/status', script => 'hello.php', query => $_, idle => 1, mask => sub { page($_[0]) =~ s/(max.listen.queue\W[^\d\n]*)[01]\b/$1N/r }) for '', 'json', 'html', 'xml', 'openmetrics';
     my @length = map { php_request($_, "$root/x", name => '/status', pool => 'ondemand')->{body} =~ /^max listen queue: +(\d+)$/m } $ours, $theirs;
-    is("@length", '1 0', 'max listen queue: one has waited for the first worker, which php-fpm does not see (7.20)');
+    like("@length", qr/^1 [01]$/, 'max listen queue: one has waited for the first worker, which php-fpm sees by chance alone (7.20)');
     @length = map { php_request($_, "$root/x", name => '/status', pool => 'ondemand')->{body} =~ /^listen queue len: +(\d+)$/m } $ours, $theirs;
     is($length[0], $length[1], 'listen queue len of a TCP socket');
     @length = map { php_request($_, "$root/x", name => '/status')->{body} =~ /^listen queue len: +(\d+)$/m } $ours, $theirs;

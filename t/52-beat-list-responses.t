@@ -18,7 +18,7 @@ my $root = site('www',
     'plain.php'  => '<?php echo "no validators";',
     'flush.php'  => '<?php while (ob_get_level()) ob_end_flush(); echo "first"; flush();'
         . ' while (!file_exists($_GET["go"])) { clearstatcache(); usleep(10000); } echo "second";',
-    'early.php'  => '<?php while (ob_get_level()) ob_end_flush(); http_response_code(413); echo "too large"; flush(); file_get_contents("php://input");',
+    'early.php'  => '<?php while (ob_get_level()) ob_end_flush(); while (!file_exists($_GET["go"])) { clearstatcache(); usleep(10000); } http_response_code(413); echo "too large"; flush(); file_get_contents("php://input");',
     'errors.php' => '<?php error_log("a note"); trigger_error("a warning", E_USER_WARNING); trigger_error("a notice", E_USER_NOTICE); echo "said";',
     'fake/x.php' => '<?php',
 );
@@ -122,13 +122,21 @@ defect('D9', 'flush() does not reach the client',
     }),
     wrong => qr/^nothing in 2 s$/, right => qr/^200 first$/);
 
-for my $path ('/fake/x.php?do=early', '/early.php') {
+# The answer comes when all that the client has sent so far has arrived and no thread of httpd has anything to do: what comes
+# while the peer still reads, it passes on.
+sub is_at_rest { my ($httpd) = @_; return !grep { !/\) S / } map { read_file($_) } map { glob "/proc/$_/task/*/stat" } children($httpd->pid) }
+
+for my $path ('/fake/x.php?do=early', '/early.php?do=early') {
     defect('D10', "an answer during an upload waits for the upload ($path)",
         each_of(sub {
             my ($httpd) = @_;
+            my $go = test_dir() . '/go';
+            unlink $go;
             my $http = http_connect(port => $httpd->port, timeout => 10);
-            $http->send_request(PUT => $path, headers => [ 'Content-Length' => 5_000_000 ], no_body => 1);
+            $http->send_request(PUT => "$path&go=$go", headers => [ 'Content-Length' => 5_000_000 ], no_body => 1);
             $http->send_raw('u' x 20_000);
+            wait_for { is_at_rest($httpd) && is_at_rest($httpd) } 10, 'httpd to be at rest';
+            write_file($go, '');
             my $text = within(2, sub { $http->read_head(2)->{status} . ' ' . $http->read_some(2) });
             $http->close;
             return $text;

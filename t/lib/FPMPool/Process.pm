@@ -109,6 +109,21 @@ sub process_uid {
     return defined $text && $text =~ /^Uid:\s+\d+\s+(\d+)/m ? $1 : undef;
 }
 
+# Children as the kernel lists them, by thread; undef where it has no such lists. A list that is read while a child ends
+# may lack another one, so only two readings that are equal count.
+sub listed_children {
+    my ($pid) = @_;
+    my ($text, $before);
+    do {
+        $before = $text;
+        my @list = map { read_small($_) // '' } glob "/proc/$pid/task/[0-9]*/children";
+        return if !@list && -e "/proc/$pid/stat" && !-e '/proc/self/task/' . $$ . '/children';
+        $text = join ' ', @list;
+    } until defined $before && $text eq $before;
+    return [ split ' ', $text ];
+}
+
+# {pid => parent} of every process of the machine.
 sub parents {
     opendir my $proc, '/proc' or die "/proc: $!";
     my %parent;
@@ -121,12 +136,23 @@ sub parents {
 
 sub children {
     my ($pid) = @_;
+    my $listed = listed_children($pid);
+    return sort { $a <=> $b } @$listed if $listed;
     my $parent = parents();
     return sort { $a <=> $b } grep { $parent->{$_} == $pid } keys %$parent;
 }
 
 # All descendants, zombies included, without the process itself.
 sub descendants {
+    my ($pid) = @_;
+    my @found = children($pid);
+    for (my $n = 0; $n < @found; $n++) { push @found, children($found[$n]) }
+    my %in = map { $_ => 1 } @found;    # one may have got another parent meanwhile
+    return sort { $a <=> $b } keys %in;
+}
+
+# The same from one look at every process of the machine: slow, and sees those that get another parent meanwhile.
+sub descendants_by_scan {
     my ($pid) = @_;
     my $parent = parents();
     my (%in, @found);

@@ -414,7 +414,7 @@ sub stray_processes {
     my $end = time() + 3;
     while (1) {
         1 while waitpid(-1, POSIX::WNOHANG()) > 0;
-        @left = grep { alive($_) } descendants($$);
+        @left = grep { alive($_) } FPMPool::Process::descendants_by_scan($$);
         last if !@left || time() > $end;
         sleep(0.02);
     }

@@ -1,0 +1,10 @@
+# The module with many processes and servers, once more with sanitizers (FPMPool::Sanitizers).
+
+use strict;
+use warnings;
+use File::Basename qw(dirname);
+use lib dirname(__FILE__) . '/lib';
+use FPMPool::Sanitizers;
+
+repeat_with_module(qw(56-module-processes 57-balance 57-failover));
+done_testing();
