@@ -43,11 +43,11 @@ static fpmp_record *record_of(const fpmp_task *task)
 /* ---- figures --------------------------------------------------------------------------------- */
 
 /* The server at which the request's end counts: each one's attempts are its own. */
-static void end_count(fpmp_task *task, const char *state, uint64_t bytes, apr_time_t since)
+static void end_count(fpmp_task *task, uint64_t bytes, apr_interval_time_t duration)
 {
     if (task->in_count) {
-        fpmp_counters_add(&fpmp_balance_record(task->global, task->in_count)->counters, state,
-                          bytes, (uint64_t)(fpmp_clock_now() - since));
+        fpmp_counters_add(&fpmp_balance_record(task->global, task->in_count)->counters,
+                          task->state, bytes, (uint64_t)duration);
         task->in_count = NULL;
     }
 }
@@ -65,8 +65,8 @@ static void move_to_pool(fpmp_task *task, fpmp_pool_record *to)
 
 void fpmp_exchange_close(fpmp_task *task)
 {
-    end_count(task, apr_table_get(task->r->notes, "fpmpool-state"), (uint64_t)task->r->bytes_sent,
-              task->servers_asked > 1 ? task->began : task->course.start);
+    end_count(task, (uint64_t)task->r->bytes_sent,
+              task->course.end - (task->servers_asked > 1 ? task->began : task->course.start));
     move_to_pool(task, NULL);
 }
 
@@ -110,7 +110,7 @@ int fpmp_exchange_open(fpmp_task *task)
     }
     if (status == OK) {
         enter_pool(task, 0);
-        fpmp_notes_begin(task->r, task->pool, &task->pool->servers[0]);
+        fpmp_notes_begin(task->r, &task->course, task->pool, &task->pool->servers[0]);
         task->in_count = &task->pool->servers[0]; /* if there is never one */
     }
     return status;
@@ -176,7 +176,7 @@ static int pick(fpmp_task *task)
             task->tried |= UINT64_C(1) << index;
             task->first_try = task->first_try ? task->first_try : task->began;
             tie(task, index);
-            fpmp_notes_begin(task->r, task->pool, task->server);
+            fpmp_notes_begin(task->r, &task->course, task->pool, task->server);
             task->in_count = task->server;
             return OK;
         }
@@ -238,7 +238,7 @@ static fpmp_conn *take_kept(fpmp_task *task)
         return take_alive(task);
     }
     return fpmp_conn_take(task->global->connections, task->server, task->timeouts.keep,
-                          fpmp_clock_now());
+                          task->began);
 }
 
 static void drop_connection(fpmp_task *task)
@@ -313,7 +313,7 @@ static int leave_server(fpmp_task *task)
     if (!may_go_on(task)) {
         return 0;
     }
-    end_count(task, task->state, 0, task->began);
+    end_count(task, 0, fpmp_clock_now() - task->began);
     return 1;
 }
 
@@ -453,6 +453,7 @@ static void start_over(fpmp_task *task)
     fpmp_response_take_back(&task->relay.response);
     fpmp_response_close(&task->relay.response);
     fpmp_body_rewind(&task->body);
+    task->relay.is_noted = 0;
 }
 
 /* Was it only the kept connection that had ended? Such a server gets it once more on a fresh one.
@@ -484,7 +485,7 @@ static int go_on(fpmp_task *task, fpmp_relay_result result)
     apr_time_t began = task->began;
     fpmp_exchange_give_back(task, 0);
     if (pick(task) != OK) {
-        fpmp_notes_begin(task->r, pool, failed);
+        fpmp_notes_begin(task->r, &task->course, pool, failed);
         return 0;
     }
     fpmp_counters_add(&fpmp_balance_record(task->global, failed)->counters, what, 0,

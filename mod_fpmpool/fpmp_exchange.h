@@ -28,7 +28,7 @@ typedef struct fpmp_task {
     fpmp_conn *connection; /* NULL: none at the moment */
     fpmp_relay relay;
 
-    /* why nobody took it */
+    /* how it ended, or why nobody took it */
     int status;
     const char *state; /* note fpmpool-state */
 

@@ -106,12 +106,13 @@ static int check_request(request_rec *r, const fpmp_dir_conf *conf)
 
 /* ---- notes for logs -------------------------------------------------------------------------- */
 
-static void note_end(const fpmp_task *task, const char *state)
+static void note_end(fpmp_task *task, const char *state)
 {
+    task->state = state;
     fpmp_notes_end(task->r, &task->relay, &task->course, state);
 }
 
-static int refuse(const fpmp_task *task, int status, const char *state)
+static int refuse(fpmp_task *task, int status, const char *state)
 {
     note_end(task, state);
     if (status == HTTP_SERVICE_UNAVAILABLE && task->conf->retry_after > 0) {
@@ -143,7 +144,7 @@ static int prepare(fpmp_task *task)
 /* ---- the end --------------------------------------------------------------------------------- */
 
 /* CGI's local redirect: httpd serves another path in place of the answer (RFC 3875 6.2.2). */
-static int redirect(const fpmp_task *task)
+static int redirect(fpmp_task *task)
 {
     request_rec *r = task->r;
     r->method = "GET";
@@ -158,7 +159,7 @@ static int redirect(const fpmp_task *task)
     return OK;
 }
 
-static int leave_client(const fpmp_task *task)
+static int leave_client(fpmp_task *task)
 {
     ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, task->r,
                   "FPMP0056: pool %s: the client went away before the end of the response",
@@ -168,7 +169,7 @@ static int leave_client(const fpmp_task *task)
     return OK;
 }
 
-static int leave_filter(const fpmp_task *task)
+static int leave_filter(fpmp_task *task)
 {
     request_rec *r = task->r;
     ap_log_rerror(APLOG_MARK, APLOG_ERR, task->relay.response.filter_error, r,

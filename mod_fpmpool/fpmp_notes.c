@@ -9,33 +9,70 @@
 #include <httpd.h>
 #include <apr_strings.h>
 
-static void note_number(request_rec *r, const char *name, apr_int64_t number)
-{
-    apr_table_setn(r->notes, name, apr_off_t_toa(r->pool, (apr_off_t)number));
-}
+typedef enum note {
+    NOTE_POOL,
+    NOTE_SERVER,
+    NOTE_ATTEMPTS,
+    NOTE_CONNECT,
+    NOTE_TTFB,
+    NOTE_WORKER,
+    NOTE_QUEUE,
+    NOTE_STATE,
+    NOTE_TOTAL,
+    NOTE_EXIT,
+    NOTE_CPU,
+    NOTE_MEMORY
+} note;
 
-/* A number that the daemon tells, or not. */
-static void note_fact(request_rec *r, const char *name, apr_int64_t number)
+static const char *const names[] = {"fpmpool-pool",       "fpmpool-server",  "fpmpool-attempts",
+                                    "fpmpool-connect-us", "fpmpool-ttfb-us", "fpmpool-worker",
+                                    "fpmpool-queue-us",   "fpmpool-state",   "fpmpool-total-us",
+                                    "fpmpool-exit",       "fpmpool-cpu-us",  "fpmpool-mem"};
+
+/* The names begin alike, and APR's tables compare all that do: looking for one of them costs more
+ * than the rest of a note. Only this module writes them, so it knows which ones are there. */
+static void set(request_rec *r, fpmp_course *course, note which, const char *value)
 {
-    if (number >= 0) {
-        note_number(r, name, number);
+    unsigned bit = 1U << which;
+    if (course->noted & bit) {
+        apr_table_setn(r->notes, names[which], value);
+    } else {
+        apr_table_addn(r->notes, names[which], value);
+        course->noted |= bit;
     }
 }
 
-void fpmp_notes_begin(request_rec *r, const fpmp_pool *pool, const fpmp_server *server)
+static void set_number(request_rec *r, fpmp_course *course, note which, apr_int64_t number)
 {
-    apr_table_setn(r->notes, "fpmpool-pool", pool->name);
-    apr_table_setn(r->notes, "fpmpool-server", server->address.label);
+    set(r, course, which, apr_off_t_toa(r->pool, (apr_off_t)number));
 }
 
-static void note_known(request_rec *r, const fpmp_relay *relay, const fpmp_course *course)
+/* A number that the daemon tells, or not. */
+static void set_fact(request_rec *r, fpmp_course *course, note which, apr_int64_t number)
 {
-    note_number(r, "fpmpool-attempts", course->attempts);
-    note_number(r, "fpmpool-connect-us", course->connecting);
+    if (number >= 0) {
+        set_number(r, course, which, number);
+    }
+}
+
+void fpmp_notes_begin(request_rec *r, fpmp_course *course, const fpmp_pool *pool,
+                      const fpmp_server *server)
+{
+    if (server != course->server) {
+        course->server = server;
+        set(r, course, NOTE_POOL, pool->name);
+        set(r, course, NOTE_SERVER, server->address.label);
+    }
+}
+
+static void note_known(request_rec *r, const fpmp_relay *relay, fpmp_course *course)
+{
+    set_number(r, course, NOTE_ATTEMPTS, course->attempts);
+    set_number(r, course, NOTE_CONNECT, course->connecting);
     if (relay->first_byte) {
-        note_number(r, "fpmpool-ttfb-us", relay->first_byte - course->start);
-        note_fact(r, "fpmpool-worker", relay->facts.worker);
-        note_fact(r, "fpmpool-queue-us", relay->facts.queue);
+        set_number(r, course, NOTE_TTFB, relay->first_byte - course->start);
+        set_fact(r, course, NOTE_WORKER, relay->facts.worker);
+        set_fact(r, course, NOTE_QUEUE, relay->facts.queue);
     }
 }
 
@@ -61,29 +98,33 @@ static void add_server_timing(const fpmp_relay *relay)
     apr_table_mergen(r->err_headers_out, "Server-Timing", value);
 }
 
-void fpmp_notes_answer(const fpmp_relay *relay)
+void fpmp_notes_answer(fpmp_relay *relay)
 {
+    relay->is_noted = 1;
     note_known(relay->r, relay, relay->course);
     if (relay->conf->server_timing) {
         add_server_timing(relay);
     }
 }
 
-void fpmp_notes_end(request_rec *r, const fpmp_relay *relay, const fpmp_course *course,
-                    const char *state)
+void fpmp_notes_end(request_rec *r, const fpmp_relay *relay, fpmp_course *course, const char *state)
 {
-    note_known(r, relay, course);
-    apr_table_setn(r->notes, "fpmpool-state", state);
-    note_number(r, "fpmpool-total-us", fpmp_clock_now() - course->start);
+    course->end = fpmp_clock_now();
+    if (!relay->is_noted) {
+        note_known(r, relay, course);
+    }
+    set(r, course, NOTE_STATE, state);
+    set_number(r, course, NOTE_TOTAL, course->end - course->start);
     if (!relay->first_byte) {
         return;
     }
     if (relay->has_ended) {
-        note_number(r, "fpmpool-exit", relay->app_status);
+        set_number(r, course, NOTE_EXIT, relay->app_status);
     }
-    note_fact(r, "fpmpool-cpu-us", relay->facts.cpu);
+    set_fact(r, course, NOTE_CPU, relay->facts.cpu);
     if (relay->facts.memory >= 0) {
-        note_number(r, "fpmpool-mem", relay->facts.memory);
-        note_number(r, "mod_php_memory_usage", relay->facts.memory); /* of mod_php */
+        const char *memory = apr_off_t_toa(r->pool, (apr_off_t)relay->facts.memory);
+        set(r, course, NOTE_MEMORY, memory);
+        apr_table_setn(r->notes, "mod_php_memory_usage", memory); /* of mod_php */
     }
 }

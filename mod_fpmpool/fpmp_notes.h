@@ -9,14 +9,16 @@
 
 #include "fpmp_relay.h"
 
-void fpmp_notes_begin(request_rec *r, const fpmp_pool *pool, const fpmp_server *server);
+/* Costs nothing for the server that is noted already. */
+void fpmp_notes_begin(request_rec *r, fpmp_course *course, const fpmp_pool *pool,
+                      const fpmp_server *server);
 
 /* The header block of the answer is complete, and nothing of it has gone out. Adds the
  * Server-Timing header too where FpmPoolServerTiming is on. */
-void fpmp_notes_answer(const fpmp_relay *relay);
+void fpmp_notes_answer(fpmp_relay *relay);
 
-/* state: a literal. relay may be one that never ran, zeroed. */
-void fpmp_notes_end(request_rec *r, const fpmp_relay *relay, const fpmp_course *course,
+/* state: a literal. relay may be one that never ran, zeroed. Sets course->end. */
+void fpmp_notes_end(request_rec *r, const fpmp_relay *relay, fpmp_course *course,
                     const char *state);
 
 #endif

@@ -418,7 +418,6 @@ static fpmp_relay_result receive_some(fpmp_relay *relay)
     const uint8_t *bytes = (const uint8_t *)block;
     fpmp_relay_result result = decode(relay, bytes, bytes + got);
     if (relay->response.has_header && !relay->is_noted) {
-        relay->is_noted = 1;
         fpmp_notes_answer(relay);
     }
     if (result == GOING) {

@@ -34,8 +34,11 @@ typedef enum fpmp_relay_result {
 /* A request's way up to this attempt, which is counted. */
 typedef struct fpmp_course {
     apr_time_t start;
+    apr_time_t end;                 /* 0: not over */
     apr_interval_time_t connecting; /* time that the last connect() took; 0 on a kept connection */
     int attempts;
+    const fpmp_server *server; /* private to fpmp_notes: what is noted */
+    unsigned noted;
 } fpmp_course;
 
 /* Lives in r->pool. The caller zeroes it and fills the first group. */
@@ -45,7 +48,7 @@ typedef struct fpmp_relay {
     const fpmp_pool *pool;
     const fpmp_server *server;
     fpmp_timeouts timeouts;
-    const fpmp_course *course;
+    fpmp_course *course;
     fpmp_body *body;
     struct iovec head; /* BEGIN and PARAMS */
     int fd;
