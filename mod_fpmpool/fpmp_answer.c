@@ -204,10 +204,23 @@ int fpmp_answer_meets_conditions(request_rec *r, const fpmp_answer *answer)
 
 /* ---- early hints ----------------------------------------------------------------------------- */
 
+/* Mostly not: then the lines need not be taken apart twice. */
+static int may_have_status(const char *bytes, const char *end)
+{
+    while (bytes && bytes < end && *bytes != 'S' && *bytes != 's') {
+        bytes = memchr(bytes, '\n', (size_t)(end - bytes));
+        bytes = bytes ? bytes + 1 : NULL;
+    }
+    return bytes && bytes < end;
+}
+
 int fpmp_answer_is_interim(const char *bytes, apr_size_t length)
 {
     const char *end = bytes + length;
     fpmp_header_line line;
+    if (!may_have_status(bytes, end)) {
+        return 0;
+    }
     while (fpmp_header_next(&bytes, end, &line) > 0) {
         if (fpmp_header_is(&line, "Status")) {
             return fpmp_header_status(&line) == EARLY_HINTS;

@@ -40,6 +40,7 @@ typedef struct encoder {
     const char *unreadable; /* name of a variable that the server could not read; NULL: none */
     apr_size_t unreadable_length;
     relocation relocations[2]; /* document root, context document root */
+    const char *hidden[2];     /* values that are not sent; NULL: none */
     const char *self;          /* PHP_SELF, where our daemon would make another one; NULL: no */
 } encoder;
 
@@ -285,19 +286,26 @@ static void add_fpm_settings(encoder *to, fpmp_ini *ini)
     }
 }
 
-/* What a variable was before httpd added its own value, that it has again. */
-static void restore(request_rec *r, const char *name, const char *value)
+/* httpd's own search paths are none of a script's business, unless PassEnv or SetEnv named them. To
+ * take one out of the table costs as much as to put ten in: it is only passed over, where no rule
+ * can see it. */
+static const char *hide(request_rec *r, const char *name, const char *before, int has_rules)
 {
-    if (value) {
-        apr_table_setn(r->subprocess_env, name, value);
-    } else {
-        apr_table_unset(r->subprocess_env, name);
+    const char *added = apr_table_get(r->subprocess_env, name);
+    if (before) {
+        apr_table_setn(r->subprocess_env, name, before);
+        return NULL;
     }
+    if (added && has_rules) {
+        apr_table_unset(r->subprocess_env, name);
+        return NULL;
+    }
+    return added;
 }
 
-/* httpd's own search paths are none of a script's business, unless PassEnv or SetEnv named them. */
-static void make_variables(request_rec *r)
+static void make_variables(encoder *to, int has_rules)
 {
+    request_rec *r = to->r;
     /* A subrequest that shares its parent's table would run the parent's SCRIPT_FILENAME. */
     if (r->main && r->subprocess_env == r->main->subprocess_env) {
         r->subprocess_env = apr_table_copy(r->pool, r->subprocess_env);
@@ -306,20 +314,24 @@ static void make_variables(request_rec *r)
     const char *library_path = apr_table_get(r->subprocess_env, "LD_LIBRARY_PATH");
     ap_add_common_vars(r);
     ap_add_cgi_vars(r);
-    restore(r, "PATH", path);
-    restore(r, "LD_LIBRARY_PATH", library_path);
+    to->hidden[0] = hide(r, "PATH", path, has_rules);
+    to->hidden[1] = hide(r, "LD_LIBRARY_PATH", library_path, has_rules);
 }
 
 static void encode_table(encoder *to)
 {
     const apr_array_header_t *list = apr_table_elts(to->r->subprocess_env);
     const apr_table_entry_t *entry = (const apr_table_entry_t *)list->elts;
+    int relocates = to->relocations[0].from || to->relocations[1].from;
     for (int i = 0; i < list->nelts; i++) {
         const char *value = entry[i].val ? entry[i].val : "";
-        if (entry[i].key) {
+        if (!entry[i].key || value == to->hidden[0] || value == to->hidden[1]) {
+            continue;
+        }
+        if (relocates) {
             value = relocate(to, entry[i].key, value);
         }
-        if (entry[i].key && !handle_special(to, entry[i].key, value)) {
+        if (!handle_special(to, entry[i].key, value)) {
             add_pair(to, entry[i].key, value);
         }
     }
@@ -384,7 +396,7 @@ static void add_facts(encoder *to, const fpmp_dir_conf *conf, const fpmp_env_fac
 static int add_variables(encoder *to, const fpmp_dir_conf *conf, const fpmp_env_facts *facts)
 {
     request_rec *r = to->r;
-    make_variables(r);
+    make_variables(to, conf->setenvif != NULL);
     const char *login = add_login(r, conf, to->server);
     int status = apply_rules(to, conf);
     if (status == OK) {

@@ -398,9 +398,9 @@ static int needs_ack(const fpmp_task *task)
 static void reset_variables(fpmp_task *task)
 {
     request_rec *r = task->r;
-    if (task->encoding) {
+    if (task->encoding && task->variables) {
         r->subprocess_env = apr_table_copy(r->pool, task->variables);
-    } else if (task->pool->server_count > 1 || task->pool_count > 1) {
+    } else if (!task->encoding && (task->pool->server_count > 1 || task->pool_count > 1)) {
         task->variables = apr_table_copy(r->pool, r->subprocess_env);
     }
 }
@@ -440,6 +440,7 @@ static fpmp_relay_result send_request(fpmp_task *task)
     task->relay.server = task->server;
     task->relay.course = &task->course;
     task->relay.timeouts = task->timeouts;
+    task->relay.began = task->began;
     task->relay.body = &task->body;
     task->relay.head = task->head;
     task->relay.fd = task->connection->fd;

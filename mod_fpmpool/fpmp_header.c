@@ -37,12 +37,14 @@ size_t fpmp_header_length(const char *bytes, size_t length, size_t searched)
     return 0;
 }
 
+/* Letters, digits and !#$%&'*+-.^_`|~ (RFC 9110 5.6.2): one bit for each byte. */
+static const uint32_t token_bytes[8] = {0, 0x03ff6cfa, 0xc7fffffe, 0x57ffffff};
+
 static int is_token(const char *bytes, size_t length)
 {
-    static const char separators[] = "()<>@,;:\\\"/[]?={} \t";
     for (size_t i = 0; i < length; i++) {
         unsigned char byte = (unsigned char)bytes[i];
-        if (byte <= 0x20 || byte >= 0x7f || memchr(separators, byte, sizeof(separators) - 1)) {
+        if (!(token_bytes[byte / 32] & UINT32_C(1) << byte % 32)) {
             return 0;
         }
     }
@@ -113,9 +115,11 @@ int fpmp_header_next(const char **cursor, const char *end, fpmp_header_line *lin
     return 0;
 }
 
+/* Most names differ in their first letter. */
 int fpmp_header_is(const fpmp_header_line *line, const char *name)
 {
-    return strlen(name) == line->name_length && !strncasecmp(line->name, name, line->name_length);
+    return (line->name[0] | 0x20) == (name[0] | 0x20) && strlen(name) == line->name_length &&
+           !strncasecmp(line->name, name, line->name_length);
 }
 
 int fpmp_header_status(const fpmp_header_line *line)

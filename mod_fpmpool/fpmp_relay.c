@@ -107,6 +107,7 @@ static void write_out(fpmp_relay *relay)
         relay->is_touched = 1;
         /* The client's time starts when its next bytes are wanted. */
         relay->progress = relay->client_progress = fpmp_clock_now();
+        relay->is_progress_now = 1;
     } else if (errno != EAGAIN && errno != EINTR) {
         /* Perhaps it has answered before it closed: that is read first. */
         relay->is_send_broken = 1;
@@ -260,7 +261,8 @@ static fpmp_relay_result look_at_client(fpmp_relay *relay, short events)
 
 static fpmp_relay_result await(fpmp_relay *relay)
 {
-    apr_time_t now = fpmp_clock_now();
+    apr_time_t now = relay->is_progress_now ? relay->progress : fpmp_clock_now();
+    relay->is_progress_now = 0;
     if (is_too_long(relay, now)) {
         return FPMP_RELAY_TOO_LONG;
     }
@@ -441,7 +443,7 @@ static fpmp_relay_result open_relay(fpmp_relay *relay)
     relay->out[0] = relay->head;
     relay->out_count = 1;
     relay->client = client_descriptor(relay->r->connection);
-    relay->progress = relay->client_progress = fpmp_clock_now();
+    relay->progress = relay->client_progress = relay->began;
     return fill(relay);
 }
 

@@ -48,6 +48,7 @@ typedef struct fpmp_relay {
     const fpmp_pool *pool;
     const fpmp_server *server;
     fpmp_timeouts timeouts;
+    apr_time_t began; /* this attempt: now */
     fpmp_course *course;
     fpmp_body *body;
     struct iovec head; /* BEGIN and PARAMS */
@@ -82,6 +83,7 @@ typedef struct fpmp_relay {
     int is_more_likely; /* the last read filled its room */
     int false_wakes;
     apr_time_t progress;        /* when the server last gave or took a byte */
+    int is_progress_now;        /* it has just taken some */
     apr_time_t client_progress; /* when the client last gave one */
     apr_off_t discarded;
 } fpmp_relay;
