@@ -44,17 +44,22 @@ typedef struct encoder {
     const char *self;          /* PHP_SELF, where our daemon would make another one; NULL: no */
 } encoder;
 
+static void enlarge(encoder *to, apr_size_t more)
+{
+    apr_size_t used = (apr_size_t)(to->next - to->start);
+    apr_size_t size = 2 * (used + more);
+    uint8_t *larger = apr_palloc(to->r->pool, size);
+    memcpy(larger, to->start, used);
+    to->start = larger;
+    to->next = larger + used;
+    to->limit = larger + size;
+}
+
 /* At least `more` bytes behind next; moves the buffer if needed. */
-static void make_room(encoder *to, apr_size_t more)
+static inline void make_room(encoder *to, apr_size_t more)
 {
     if ((apr_size_t)(to->limit - to->next) < more) {
-        apr_size_t used = (apr_size_t)(to->next - to->start);
-        apr_size_t size = 2 * (used + more);
-        uint8_t *larger = apr_palloc(to->r->pool, size);
-        memcpy(larger, to->start, used);
-        to->start = larger;
-        to->next = larger + used;
-        to->limit = larger + size;
+        enlarge(to, more);
     }
 }
 
@@ -204,9 +209,10 @@ static int handle_special(encoder *to, const char *name, const char *value)
         return !strcmp(name, "CONTENT_LENGTH");
     case 'R':
         /* After an internal redirect: what httpd had added to the first request. */
-        return !strcmp(name, "REDIRECT_PATH") || !strcmp(name, "REDIRECT_LD_LIBRARY_PATH");
+        return !strncmp(name, "REDIRECT_", 9) &&
+               (!strcmp(name + 9, "PATH") || !strcmp(name + 9, "LD_LIBRARY_PATH"));
     case 'S':
-        if (!strcmp(name, "SCRIPT_FILENAME")) {
+        if (name[1] == 'C' && !strcmp(name, "SCRIPT_FILENAME")) {
             add_script(to, value);
             return 1;
         }

@@ -48,6 +48,7 @@ my %lines = (
     ack       => "FpmPoolServer unix:$run/ack.sock|FpmPoolServer unix:$run/good.sock|FpmPoolBalance first|FpmPoolHealth fails=50",
     keeps     => "FpmPoolServer unix:$run/lost.sock type=generic|FpmPoolServer unix:$run/good.sock|FpmPoolBalance first|FpmPoolHealth fails=50|FpmPoolRetry idempotent",
     rubbish   => "FpmPoolServer unix:$run/garbage.sock type=generic|FpmPoolServer unix:$run/good.sock|FpmPoolBalance first|FpmPoolHealth fails=50|FpmPoolRetry idempotent",
+    half_bad  => "FpmPoolServer unix:$run/half_bad.sock type=generic|FpmPoolServer unix:$run/gone.sock|FpmPoolBalance first|FpmPoolHealth fails=50|FpmPoolRetry idempotent",
     never     => "FpmPoolServer unix:$run/overloaded.sock type=generic|FpmPoolServer unix:$run/good.sock|FpmPoolBalance first|FpmPoolRetry off",
     patient   => "FpmPoolServer unix:$run/silence.sock type=generic|FpmPoolServer unix:$run/good.sock|FpmPoolBalance first|FpmPoolRetry idempotent|FpmPoolTimeout first=500ms",
     died      => "FpmPoolServer unix:$run/died.sock|FpmPoolServer unix:$run/good.sock|FpmPoolBalance first|FpmPoolRetry idempotent",
@@ -76,7 +77,7 @@ $conf .= $aliases->(
     [ 'stream'      => "    FpmPool ack\n    FpmPoolBody stream\n" ],
 );
 
-for my $name (qw(overloaded role lost garbage silence pause)) { start_peer($name, $name) }
+for my $name (qw(overloaded role lost garbage half_bad silence pause)) { start_peer($name, $name) }
 my $good   = start_peer('good');
 my $ack    = start_peer('ack', 'lost');
 my $died   = start_peer('died', 'died');
@@ -128,6 +129,8 @@ for my $mpm (qw(event prefork)) {
         is($get->('patient')->{status}, 504, 'a time limit is never a reason');
         is($get->('only')->{status}, 502, 'a single server that loses it again: 502');
         like($notes->('/only/x.php?do=who'), qr/^502 lost 2 /, '... it had it twice');
+        is($get->('half_bad')->{status}, 503, 'a header, then garbage, and the next server is not there: 503');
+        is($notes->('/half_bad/x.php?do=who'), "503 down 2 half_bad unix:$run/gone.sock", '... and the notes are those of the last attempt');
         my $begun = eval { $get->('pause') };
         ok(!$begun || !$begun->{complete}, 'an answer that has begun is cut') or diag explain $begun;
         is($shows->($get->('died')), '200 good', 'fpmpoold says that the worker died: GET goes on');

@@ -149,7 +149,11 @@ typedef struct wire_pair {
 int wire_pair_next(const uint8_t **cursor, const uint8_t *end, wire_pair *pair);
 
 /* Bytes that the encoded pair takes. */
-size_t wire_pair_size(size_t name_length, size_t value_length);
+static inline size_t wire_pair_size(size_t name_length, size_t value_length)
+{
+    return (size_t)(name_length < 128 ? 1 : 4) + (size_t)(value_length < 128 ? 1 : 4) +
+           name_length + value_length;
+}
 /* Encodes one pair to `to` (wire_pair_size bytes); returns the first byte behind it. */
 uint8_t *wire_pair_write(uint8_t *to, const char *name, size_t name_length, const char *value,
                          size_t value_length);

@@ -49,16 +49,6 @@ int wire_pair_next(const uint8_t **cursor, const uint8_t *end, wire_pair *pair)
     return 1;
 }
 
-static size_t length_size(size_t length)
-{
-    return length < 128 ? 1 : 4;
-}
-
-size_t wire_pair_size(size_t name_length, size_t value_length)
-{
-    return length_size(name_length) + length_size(value_length) + name_length + value_length;
-}
-
 static uint8_t *write_length(uint8_t *to, size_t length)
 {
     if (length < 128) {

@@ -134,6 +134,25 @@ START_TEST(test_names_have_any_case)
 }
 END_TEST
 
+/* RFC 9110 5.6.2 */
+START_TEST(test_bytes_of_a_name)
+{
+    static const char allowed[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+                                  "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    char text[] = "Xx-y: 1\n\n";
+    const char *cursor = text;
+    fpmp_header_line line;
+    text[1] = (char)_i;
+    int is_allowed = _i != 0 && strchr(allowed, _i) != NULL;
+    int result = fpmp_header_next(&cursor, text + sizeof(text) - 1, &line);
+    if (_i == ':' || _i == '\n') { /* the name, or the line, ends there */
+        ck_assert_int_eq(result, _i == ':' ? 1 : -1);
+        return;
+    }
+    ck_assert_int_eq(result, is_allowed ? 1 : -1);
+}
+END_TEST
+
 #define COUNT(table) (int)(sizeof(table) / sizeof((table)[0]))
 
 static Suite *header_suite(void)
@@ -147,6 +166,7 @@ static Suite *header_suite(void)
     tcase_add_test(cases, test_high_bytes_in_a_value);
     tcase_add_loop_test(cases, test_values, 0, COUNT(values));
     tcase_add_test(cases, test_names_have_any_case);
+    tcase_add_loop_test(cases, test_bytes_of_a_name, 0, 256);
     suite_add_tcase(suite, cases);
     return suite;
 }
