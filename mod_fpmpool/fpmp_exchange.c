@@ -46,8 +46,8 @@ static fpmp_record *record_of(const fpmp_task *task)
 static void end_count(fpmp_task *task, uint64_t bytes, apr_interval_time_t duration)
 {
     if (task->in_count) {
-        fpmp_counters_add(&fpmp_balance_record(task->global, task->in_count)->counters,
-                          task->state, bytes, (uint64_t)duration);
+        fpmp_counters_add(&fpmp_balance_record(task->global, task->in_count)->counters, task->state,
+                          bytes, (uint64_t)duration);
         task->in_count = NULL;
     }
 }
