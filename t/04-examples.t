@@ -18,6 +18,7 @@ my $user     = pool_user();
 my $group    = is_root() ? 'www-data' : (getgrgid $))[0];
 my @needed   = qw(authn_core authz_core authz_host mime dir alias env setenvif headers rewrite macro proxy proxy_fcgi);
 my $count    = 0;
+File::Path::make_path("$dir/fpmpool", { mode => 0755 });    # which the daemon would make
 
 sub run {
     my (@argv) = @_;
@@ -56,11 +57,11 @@ sub accepts_httpd {
     my ($text, $name) = @_;
     my $head = qq{ServerRoot "$dir"\nDefaultRuntimeDir "$dir"\nPidFile "$dir/httpd.pid"\nErrorLog "$dir/error.log"\nServerName 127.0.0.1\nListen 127.0.0.1:1\n};
     $head .= qq{LoadModule ${_}_module "$modules/mod_$_.so"\n} for 'mpm_event', @needed;
-    $head .= qq{LoadModule fpmpool_module "$module"\nTypesConfig /etc/mime.types\n};
+    $head .= qq{LoadModule fpmpool_module "$module"\nTypesConfig /etc/mime.types\nFpmPoolSocketDir "$dir/fpmpool"\n};
     my $file = write_file('httpd-' . ++$count . '.conf', $head . localize($text, $dir));
     my ($code, $output) = run($httpd, '-t', '-f', $file);
-    # what is said of sockets and document roots that are not there on this machine is no fault
-    my @line = grep { !/Syntax OK|FPMP000[17]|AH00112/ && /\S/ } split /\n/, $output;
+    # what is said of daemons that do not run here and of document roots that are not there is no fault
+    my @line = grep { !/Syntax OK|FPMP0001: .* no socket \S+ yet: |AH00112/ && /\S/ } split /\n/, $output;
     return ok($code == 0 && !@line, $name) || diag("$output\n$text");
 }
 
