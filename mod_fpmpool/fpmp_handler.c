@@ -23,6 +23,7 @@
 #include <ap_mpm.h>
 #include <apr_strings.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 APLOG_USE_MODULE(fpmpool);
@@ -110,6 +111,23 @@ static void note_end(fpmp_task *task, const char *state)
 {
     task->state = state;
     fpmp_notes_end(task->r, &task->relay, &task->course, state);
+}
+
+/* As with mod_php %u of a log is the name that PHP got for its own login. httpd has not checked it:
+ * it is set when nothing but logs can see it, no ErrorDocument's REMOTE_USER for instance. */
+static void note_user(request_rec *r, const fpmp_dir_conf *conf)
+{
+    const char *login = r->user || conf->authorization == FPMP_AUTHORIZATION_OFF
+                            ? NULL
+                            : apr_table_get(r->headers_in, "Authorization");
+    if (!login || strncasecmp(login, "Basic ", 6) != 0) {
+        return;
+    }
+    const char *text = ap_pbase64decode(r->pool, login + 6);
+    const char *colon = strchr(text, ':'); /* without one it is no login for PHP */
+    if (colon) {
+        r->user = apr_pstrmemdup(r->pool, text, (apr_size_t)(colon - text));
+    }
 }
 
 static int refuse(fpmp_task *task, int status, const char *state)
@@ -220,6 +238,7 @@ static int succeed(fpmp_task *task)
         return leave_filter(task);
     default:
         note_end(task, "ok");
+        note_user(task->r, task->conf);
         return OK;
     }
 }

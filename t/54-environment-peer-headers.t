@@ -64,6 +64,8 @@ LimitRequestLine 300000
         SetHandler $handler
     </Location>
     Redirect 410 /gone
+    CustomLog users.log "%U%q %>s user=%u"
+    ErrorDocument 404 /e.php
 </VirtualHost>
 <VirtualHost *>
     ServerName proxied.test
@@ -191,6 +193,29 @@ subtest 'authorization' => sub {
     compare('... with FpmPoolPassAuthorization Always', '/login-always/a.php', headers => [ basic('user:secret') ], sees => { PHP_AUTH_USER => 'user', PHP_AUTH_PW => 'secret' });
     compare('... refused', '/login/a.php', headers => [ basic('user:wrong') ], runs => 0);
     compare('... without one', '/login/a.php', runs => 0);
+};
+
+# What an access log says of the user, and what of it an error page sees.
+subtest 'the user in access logs' => sub {
+    my %header = (basic => [ basic('u:p') ], none => [], empty => [ basic(':p') ], colon => [ basic('u') ], bearer => [ Authorization => 'Bearer dTpw' ], lower => [ Authorization => 'basic dTpw' ],
+        utf8 => [ basic("\xc3\xa4:p") ], quote => [ basic("u\"x\n:p") ], digest => [ Authorization => 'Digest username="u", realm="r", nonce="n", uri="/e.php", response="0"' ]);
+    my %path = (map { ("/e.php?log=$_" => $header{$_}) } keys %header);
+    $path{'/login/a.php?log'} = [ basic('user:secret') ];
+    $path{'/login/a.php?wrong'} = [ basic('user:wrong') ];
+    $path{'/login-off/a.php?log'} = [ basic('user:secret') ];
+    my %logged;
+    for my $server (peer_server(), map { server_named($_) } qw(event prefork)) {
+        my $name = $server->name;
+        for my $path (sort keys %path) {
+            http($server->url($path), headers => [ Host => 'site.test', @{ $path{$path} } ]);
+            $logged{$name}{$path} = wait_for { read_file("$server->{dir}/users.log") =~ /^\Q$path\E (\d+ user=.*)$/m ? $1 : undef } 5, "the log line of $path";
+        }
+        is_deeply($logged{$name}, $logged{ peer_server()->name }, "$name: the user of every line is mod_php's") or diag explain \%logged;
+    }
+    my $event = server_named('event')->name;
+    is($logged{$event}{'/e.php?log=basic'}, '200 user=u', 'a Basic login that PHP checks');
+    is($logged{$event}{'/e.php?log=bearer'}, '200 user=-', '... not one of another kind');
+    compare('an error page knows no such user', '/gone.php', headers => [ basic('u:p') ], sees => { REDIRECT_STATUS => 404, REMOTE_USER => undef, REDIRECT_REMOTE_USER => undef });
 };
 
 subtest 'proxies in front' => sub {
