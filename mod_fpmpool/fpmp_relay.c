@@ -2,7 +2,8 @@
  *
  * Runs in an httpd child for each attempt of a request. A loop of three steps: send what can be
  * sent, wait for the server and the client, receive. Small requests cost writev, poll and read.
- * Must not block on anything but poll and httpd's own output; logs nothing itself.
+ * Must not block on anything but poll and httpd's own output; logs nothing but its bytes, at
+ * trace7.
  */
 #include "fpmp_relay.h"
 #include "fpmp_clock.h"
@@ -10,12 +11,16 @@
 #include "fpmp_notes.h"
 
 #include <http_core.h>
+#include <http_log.h>
 #include <apr_poll.h>
 #include <apr_portable.h>
+#include <apr_strings.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+
+APLOG_USE_MODULE(fpmpool);
 
 #define GOING           ((fpmp_relay_result)-1)
 #define DRY_WAIT        1   /* ms that a server may pause within a page before it is flushed */
@@ -97,12 +102,32 @@ static void advance(fpmp_relay *relay, size_t written)
     }
 }
 
+/* LogLevel fpmpool:trace7: every byte, passwords and all. */
+static void trace(const fpmp_relay *relay, const char *label, const void *bytes, size_t length)
+{
+    if (APLOG_R_IS_LEVEL(relay->r, APLOG_TRACE7)) {
+        label = apr_pstrcat(relay->r->pool, label, relay->server->address.label, NULL);
+        ap_log_rdata(APLOG_MARK, APLOG_TRACE7, relay->r, label, bytes, length,
+                     AP_LOG_DATA_SHOW_OFFSET);
+    }
+}
+
+static void trace_written(const fpmp_relay *relay, size_t written)
+{
+    for (int i = relay->out_at; written && i < relay->out_count; i++) {
+        size_t part = relay->out[i].iov_len < written ? relay->out[i].iov_len : written;
+        trace(relay, "FPMP0093: bytes to ", relay->out[i].iov_base, part);
+        written -= part;
+    }
+}
+
 static void write_out(fpmp_relay *relay)
 {
     struct msghdr message = {.msg_iov = relay->out + relay->out_at,
                              .msg_iovlen = (size_t)(relay->out_count - relay->out_at)};
     ssize_t written = sendmsg(relay->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (written >= 0) {
+        trace_written(relay, (size_t)written);
         advance(relay, (size_t)written);
         relay->is_touched = 1;
         /* The client's time starts when its next bytes are wanted. */
@@ -412,6 +437,7 @@ static fpmp_relay_result receive_some(fpmp_relay *relay)
     if (got <= 0) {
         return lose(relay, got < 0 ? errno : APR_EOF);
     }
+    trace(relay, "FPMP0094: bytes from ", block, (size_t)got);
     relay->progress = fpmp_clock_now();
     if (!relay->first_byte) {
         relay->first_byte = relay->progress;

@@ -113,7 +113,7 @@ SSLSessionCache none
 EOF_CONF
 }
 
-allow_log(qr/FPMP0013|AH01873|AH01882|AH01617|AH01618|AH01276|AH10244|AH00127|AH00135|AH00566|AH01797|AH0112|AH02032|AH01906|AH01909|AH02292|password mismatch|user .* not found|CA certificate/);
+allow_log(qr/script .*gone\.php. not found|FPMP0013|AH01873|AH01882|AH01617|AH01618|AH01276|AH10244|AH00127|AH00135|AH00566|AH01797|AH0112|AH02032|AH01906|AH01909|AH02292|password mismatch|user .* not found|CA certificate/);
 start_servers($root, conf => \&conf, ports => ['tls'], modules => [qw(auth_basic authn_file authz_user authz_groupfile authz_host remoteip ssl socache_shmcb)]);
 
 sub basic { require MIME::Base64; return ('Authorization' => 'Basic ' . MIME::Base64::encode_base64($_[0], '')) }

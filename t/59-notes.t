@@ -184,4 +184,19 @@ subtest 'other front ends are told nothing, our module all' => sub {
     }
     $peer->stop;
 };
+
+subtest 'LogLevel fpmpool:trace7' => sub {
+    my $httpd = start_httpd(docroot => $root, log_level => 'warn fpmpool:trace7', conf => php_routes('fpmpool', $daemon, 'www'));
+    is(http($httpd->url('/hello.php?traced'))->{status}, 200, 'a page');
+    my $socket = quotemeta 'unix:' . $daemon->listen_address('www');
+    my $log = $httpd->log_text;
+    like($log, qr/fpmpool:trace7\].*FPMP0093: bytes to $socket .*\d+ bytes/, 'shows what goes to the server');
+    like($log, qr/fpmpool:trace7\].*FPMP0094: bytes from $socket .*\d+ bytes/, '... and what comes from it');
+    like($log, qr/trace7.* 0000: \.{16} 0101000100080000/, '... byte by byte');
+    $httpd->stop;
+    $httpd = start_httpd(docroot => $root, log_level => 'warn fpmpool:trace6', conf => php_routes('fpmpool', $daemon, 'www'));
+    is(http($httpd->url('/hello.php'))->{status}, 200, 'below that level');
+    unlike($httpd->log_text, qr/FPMP009[34]/, '... nothing of it');
+    $httpd->stop;
+};
 done_testing();
