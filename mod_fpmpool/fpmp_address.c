@@ -20,24 +20,33 @@ int fpmp_address_is_pool_name(const char *name)
     return length > 0 && length <= FPMP_POOL_NAME_MAX && name[length] == '\0' && name[0] != '.';
 }
 
-static const char *set_path(fpmp_address *address, const char *path, apr_pool_t *pool)
+int fpmp_address_set_label(fpmp_address *address, const char *label)
 {
+    const char *path = label + 5;
     size_t length = strlen(path);
-    if (path[0] != '/') {
-        return apr_psprintf(pool, "the socket path \"%s\" does not begin with /", path);
-    }
-    if (length > FPMP_SOCKET_PATH_MAX) {
-        return apr_psprintf(pool,
-                            "the socket path %s has %" APR_SIZE_T_FMT
-                            " bytes, a unix socket's can have %d: use a shorter directory",
-                            path, length, FPMP_SOCKET_PATH_MAX);
-    }
     struct sockaddr_un *name = (struct sockaddr_un *)&address->socket;
+    if (length > FPMP_SOCKET_PATH_MAX) {
+        return 0;
+    }
     name->sun_family = AF_UNIX;
     memcpy(name->sun_path, path, length + 1);
     address->socket_length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + 1);
-    address->path = apr_pstrdup(pool, path);
-    address->label = apr_pstrcat(pool, "unix:", path, NULL);
+    address->path = path;
+    address->label = label;
+    return 1;
+}
+
+static const char *set_path(fpmp_address *address, const char *path, apr_pool_t *pool)
+{
+    if (path[0] != '/') {
+        return apr_psprintf(pool, "the socket path \"%s\" does not begin with /", path);
+    }
+    if (!fpmp_address_set_label(address, apr_pstrcat(pool, "unix:", path, NULL))) {
+        return apr_psprintf(pool,
+                            "the socket path %s has %" APR_SIZE_T_FMT
+                            " bytes, a unix socket's can have %d: use a shorter directory",
+                            path, strlen(path), FPMP_SOCKET_PATH_MAX);
+    }
     return NULL;
 }
 

@@ -32,6 +32,10 @@ const char *fpmp_address_parse(fpmp_address *address, const char *text, apr_pool
 const char *fpmp_address_imply(fpmp_address *address, const char *directory, const char *name,
                                apr_pool_t *pool);
 
+/* Fills in "unix:/path", which stays the caller's and must live as long; nothing else is allocated.
+ * Returns 0 if the path is too long. */
+int fpmp_address_set_label(fpmp_address *address, const char *label);
+
 /* Looks a host name up (blocking) and fills `socket`. Numbers and unix sockets: nothing to do. */
 apr_status_t fpmp_address_resolve(fpmp_address *address, apr_pool_t *scratch);
 

@@ -2,11 +2,12 @@
  *
  * Runs in the parent while the configuration is read; the merge also runs in children, for each
  * request with sections. Directive handlers refuse what they can see alone; fpmp_conf_define.c
- * reads pools, fpmp_conf_check.c sees the whole. Must not keep anything outside of httpd's
- * configuration pools.
+ * reads pools, fpmp_conf_select.c which one serves, fpmp_conf_check.c sees the whole. Must not keep
+ * anything outside of httpd's configuration pools.
  */
 #include "fpmp_conf.h"
 #include "fpmp_conf_define.h"
+#include "fpmp_conf_select.h"
 
 #include <httpd.h>
 #include <http_config.h>
@@ -53,10 +54,7 @@ void *fpmp_conf_dir_merge(apr_pool_t *pool, void *outer_conf, void *inner_conf)
         merged->field = inner->field;                                                              \
         merged->field##_set = 1;                                                                   \
     }
-    MERGE(pool)
-    if (inner->pool_set) {
-        merged->fallbacks = inner->fallbacks;
-    }
+    fpmp_conf_select_merge(merged, inner);
     MERGE(retry_after)
     MERGE(checks_script)
     MERGE(authorization)
@@ -103,6 +101,7 @@ void *fpmp_conf_server_create(apr_pool_t *pool, server_rec *server)
         conf->global = apr_pcalloc(pool, sizeof(*conf->global));
         conf->global->pools = apr_hash_make(pool);
         conf->global->socket_dir = SOCKET_DIR_DEFAULT;
+        fpmp_conf_init_pool(&conf->global->defaults, NULL);
     }
     return conf;
 }
@@ -162,71 +161,9 @@ static const char *set_socket_dir(cmd_parms *cmd, void *dir_conf, const char *di
 
 /* ---- sections -------------------------------------------------------------------------------- */
 
-/* The sections around a line, without the virtual host: "<Directory /srv> <Files x>". */
-static const char *describe_section(apr_pool_t *pool, const ap_directive_t *line)
-{
-    const char *text = NULL;
-    for (const ap_directive_t *at = line->parent; at; at = at->parent) {
-        if (strcasecmp(at->directive, "<VirtualHost")) {
-            text = apr_psprintf(pool, "%s %s%s%s", at->directive, at->args, text ? " " : "",
-                                text ? text : "");
-        }
-    }
-    return text;
-}
-
 static fpmp_server_conf *server_of(const cmd_parms *cmd)
 {
     return ap_get_module_config(cmd->server->module_config, &fpmpool_module);
-}
-
-static void note_line(apr_array_header_t *lines, cmd_parms *cmd, const fpmp_dir_conf *conf,
-                      const char *name, int is_fallback)
-{
-    fpmp_use *use = apr_array_push(lines);
-    use->name = name;
-    use->place = conf;
-    use->section = describe_section(cmd->pool, cmd->directive);
-    use->file = cmd->directive->filename;
-    use->line = cmd->directive->line_num;
-    use->is_fallback = is_fallback;
-}
-
-static const char *set_pool(cmd_parms *cmd, void *dir_conf, int count, char *const names[])
-{
-    fpmp_dir_conf *conf = dir_conf;
-    conf->pool_set = 1;
-    conf->pool = NULL;
-    conf->fallbacks = NULL;
-    if (count < 1 || count > FPMP_POOLS_MAX) {
-        return apr_psprintf(cmd->pool, "FpmPool takes a pool's name, then up to %d fallbacks",
-                            FPMP_POOLS_MAX - 1);
-    }
-    if (count == 1 && !strcasecmp(names[0], "none")) {
-        return NULL;
-    }
-    for (int i = 0; i < count; i++) {
-        const char *wrong = strcasecmp(names[i], "none")
-                                ? fpmp_conf_check_name(cmd, names[i])
-                                : "FpmPool: none does not go with other names: remove one of both";
-        for (int earlier = 0; !wrong && earlier < i; earlier++) {
-            wrong = strcmp(names[earlier], names[i])
-                        ? NULL
-                        : apr_psprintf(cmd->pool, "FpmPool names \"%s\" twice", names[i]);
-        }
-        if (wrong) {
-            return wrong;
-        }
-        note_line(server_of(cmd)->uses, cmd, conf, names[i], i > 0);
-        if (i) {
-            *(const char **)apr_array_push(conf->fallbacks) = names[i];
-        } else {
-            conf->pool = names[0];
-            conf->fallbacks =
-                count > 1 ? apr_array_make(cmd->pool, count - 1, sizeof(const char *)) : NULL;
-        }
-    }
-    return NULL;
 }
 
 static const char *set_failover(cmd_parms *cmd, void *dir_conf, const char *word)
@@ -267,7 +204,7 @@ static const char *set_timeout(cmd_parms *cmd, void *dir_conf, const char *argum
     if (!cmd->path) {
         return fpmp_conf_read_timeouts(cmd, arguments, &conf->server_timeouts);
     }
-    note_line(server_of(cmd)->limits, cmd, conf, NULL, 0);
+    (void)fpmp_conf_note_line(server_of(cmd)->limits, cmd, conf);
     return fpmp_conf_read_timeouts(cmd, arguments, &conf->section_timeouts);
 }
 
@@ -507,8 +444,13 @@ const command_rec fpmp_conf_directives[] = {
                      "[fails=3] [retry=1s..60s]"),
     AP_INIT_RAW_ARGS("FpmPoolCheck", fpmp_conf_refuse_member, NULL, RSRC_CONF,
                      "off|connect|ping [interval=2s fast=500ms down=2s timeout=1s rise=2 fall=3]"),
-    AP_INIT_TAKE_ARGV("FpmPool", set_pool, NULL, EVERYWHERE,
-                      "name of the pool that runs the scripts here, then its fallbacks; or none"),
+    AP_INIT_TAKE1("FpmPoolMaxPools", fpmp_conf_set_max_pools, NULL, RSRC_CONF,
+                  "how many pools that expressions name can be in use at a time"),
+    AP_INIT_TAKE_ARGV("FpmPool", fpmp_conf_set_pool, NULL, EVERYWHERE | OR_FILEINFO,
+                      "name of the pool that runs the scripts here, or \"expr=EXPRESSION\", then "
+                      "its fallbacks; or none"),
+    AP_INIT_ITERATE("FpmPoolSelectable", fpmp_conf_add_selectable, NULL, EVERYWHERE,
+                    "none, or names of pools of which .htaccess files may choose one by FpmPool"),
     AP_INIT_TAKE1("FpmPoolFailover", set_failover, NULL, EVERYWHERE,
                   "on=down, on=overload or on=down,overload: when the fallbacks of FpmPool serve"),
     AP_INIT_RAW_ARGS("FpmPoolRetry", set_retry, NULL, EVERYWHERE,

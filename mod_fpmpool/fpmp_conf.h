@@ -19,6 +19,7 @@ extern module AP_MODULE_DECLARE_DATA fpmpool_module;
 
 struct fpmp_connections; /* fpmp_conn.h */
 struct fpmp_roots;       /* fpmp_root.h */
+struct fpmp_names;       /* fpmp_names.h */
 struct fpmp_share;       /* fpmp_share.h */
 
 typedef enum fpmp_authorization {
@@ -37,20 +38,36 @@ typedef enum fpmp_resolve_mode {
     FPMP_RESOLVE_OFF
 } fpmp_resolve_mode;
 
-#define FPMP_POOLS_MAX 8 /* names of an FpmPool line */
+#define FPMP_POOLS_MAX     8    /* names of an FpmPool line */
+#define FPMP_NAMES_DEFAULT 1024 /* FpmPoolMaxPools */
 
 /* When the fallbacks of FpmPool serve: a set of these. */
 enum fpmp_failover { FPMP_FAILOVER_DOWN = 1, FPMP_FAILOVER_OVERLOAD = 2 };
 
+/* One name of an FpmPool line. */
+typedef struct fpmp_choice {
+    const char *text;       /* the pool's name, or the expression that gives it */
+    const void *expression; /* NULL, or an ap_expr_info_t */
+} fpmp_choice;
+
+/* An FpmPool line of an .htaccess file. */
+typedef struct fpmp_tenant {
+    apr_array_header_t *choices; /* as fpmp_dir_conf's; one name */
+    const char *file;
+    int line;
+} fpmp_tenant;
+
 /* Server, virtual host, <Directory>, <Location>, <Files>, <If>. A field counts over the outer
  * section's only if its *_set bit is 1. */
 typedef struct fpmp_dir_conf {
-    const char *pool;               /* NULL: `FpmPool none`, or nothing selected */
-    apr_array_header_t *fallbacks;  /* const char *: the pools behind it; NULL: none */
-    int fails_over;                 /* enum fpmp_failover */
-    fpmp_timeouts server_timeouts;  /* FpmPoolTimeout of server and virtual host */
-    fpmp_timeouts section_timeouts; /* FpmPoolTimeout inside of sections: goes first */
-    fpmp_retry server_retry;        /* FpmPoolRetry, likewise */
+    apr_array_header_t *choices;      /* fpmp_choice: the pool and its fallbacks; NULL: `FpmPool
+                                       * none`, or nothing selected */
+    const struct fpmp_tenant *tenant; /* FpmPool of an .htaccess file, inside of them; NULL: none */
+    apr_array_header_t *selectable;   /* const char *: what such a file may name; NULL: nothing */
+    int fails_over;                   /* enum fpmp_failover */
+    fpmp_timeouts server_timeouts;    /* FpmPoolTimeout of server and virtual host */
+    fpmp_timeouts section_timeouts;   /* FpmPoolTimeout inside of sections: goes first */
+    fpmp_retry server_retry;          /* FpmPoolRetry, likewise */
     fpmp_retry section_retry;
     int retry_after; /* seconds */
     int checks_script;
@@ -71,7 +88,8 @@ typedef struct fpmp_dir_conf {
     fpmp_ini *ini;           /* php_value and its relatives; NULL: none */
     int server_timing;       /* answers get a Server-Timing header */
     int serves_source;       /* where the engine is off: as mod_php does, not 403 */
-    unsigned pool_set : 1;
+    unsigned choices_set : 1;
+    unsigned selectable_set : 1;
     unsigned retry_after_set : 1;
     unsigned checks_script_set : 1;
     unsigned authorization_set : 1;
@@ -91,8 +109,11 @@ typedef struct fpmp_dir_conf {
 
 /* What the whole server has once. */
 typedef struct fpmp_global {
-    apr_hash_t *pools; /* name -> fpmp_pool *, implied ones after fpmp_conf_check */
+    apr_hash_t *pools;  /* name -> fpmp_pool *, implied ones after fpmp_conf_check */
+    fpmp_pool defaults; /* of <FpmPoolDefine "*">: what every pool has that says nothing else */
     const char *socket_dir;
+    int name_limit; /* FpmPoolMaxPools; 0: not set */
+    int max_names;  /* pools that expressions name, in use at a time; 0: there are no expressions */
     int pool_count;
     int server_count;                     /* servers of all pools */
     struct fpmp_connections *connections; /* of this child; NULL before child_init */
@@ -100,16 +121,22 @@ typedef struct fpmp_global {
     struct fpmp_share *share;             /* with the other children; after post_config */
     struct fpmp_records *records;         /* in it */
     int row;                              /* of this child in it */
+    struct fpmp_names *names;             /* of this child; NULL: no expressions */
 } fpmp_global;
 
-/* One `FpmPool NAME` line, for the checks at the end; also a section's FpmPoolTimeout line. */
+/* Why a line names a pool. */
+typedef enum fpmp_use_kind { FPMP_USE_FIRST, FPMP_USE_FALLBACK, FPMP_USE_SELECTABLE } fpmp_use_kind;
+
+/* One name of an FpmPool or FpmPoolSelectable line, for the checks at the end; also a section's
+ * FpmPoolTimeout line. */
 typedef struct fpmp_use {
-    const char *name;           /* NULL: no FpmPool line */
+    const char *name; /* or an expression; NULL: neither */
+    int is_expression;
+    fpmp_use_kind kind;
     const fpmp_dir_conf *place; /* what it configures: the same for two lines of one section */
     const char *section;        /* "<Directory /srv>", NULL: the server or virtual host itself */
     const char *file;
     int line;
-    int is_fallback; /* not the first name of its line */
 } fpmp_use;
 
 typedef struct fpmp_server_conf {
@@ -127,6 +154,12 @@ void *fpmp_conf_server_merge(apr_pool_t *pool, void *outer, void *inner);
 
 /* Does FpmPoolErrorOverride name this status? */
 int fpmp_conf_overrides(const fpmp_dir_conf *conf, int status);
+
+/* Which pools serve here: fpmp_dir_conf.choices, or what the .htaccess file chose. */
+const apr_array_header_t *fpmp_conf_choices(const fpmp_dir_conf *conf);
+
+/* May its .htaccess file choose that? Without one: yes. */
+int fpmp_conf_is_selectable(const fpmp_dir_conf *conf);
 
 fpmp_dir_conf *fpmp_conf_dir(const request_rec *r);
 fpmp_global *fpmp_conf_global(const server_rec *server);

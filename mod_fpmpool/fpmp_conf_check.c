@@ -111,11 +111,42 @@ static const fpmp_use *find_earlier(const apr_array_header_t *uses, int before)
     const fpmp_use *use = &APR_ARRAY_IDX(uses, before, const fpmp_use);
     for (int i = before - 1; i >= 0; i--) {
         const fpmp_use *earlier = &APR_ARRAY_IDX(uses, i, const fpmp_use);
-        if (earlier->place == use->place && !use->is_fallback && !earlier->is_fallback) {
+        if (earlier->place == use->place && use->kind == FPMP_USE_FIRST &&
+            earlier->kind == FPMP_USE_FIRST) {
             return earlier;
         }
     }
     return NULL;
+}
+
+/* Does an expression read %{env:X}, reqenv('X') or a note? */
+static int reads_variable(const char *text)
+{
+    static const char *const words[] = {"env:", "env(", "note:", "note("};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        for (const char *at = ap_strcasestr(text, words[i]); at;
+             at = ap_strcasestr(at + 1, words[i])) {
+            if (at < text + 2 || strncasecmp(at - 2, "os", 2)) {
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+/* Such an expression gives the choice away, unless no tenant has .htaccess files. */
+static void mention_variables(const apr_array_header_t *uses, server_rec *main)
+{
+    for (int i = 0; i < uses->nelts; i++) {
+        const fpmp_use *use = &APR_ARRAY_IDX(uses, i, const fpmp_use);
+        if (use->is_expression && reads_variable(use->name)) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, main,
+                         "FPMP0105: %s:%d: FpmPool \"expr=%s\" reads a variable or a note, which "
+                         ".htaccess files can set where AllowOverride has FileInfo: who writes "
+                         "them chooses the pool: take another source, or AllowOverride None",
+                         use->file, use->line, use->name);
+        }
+    }
 }
 
 /* httpd's rule is that the last line counts: no reason not to start. */
@@ -135,6 +166,7 @@ static void mention_useless(server_rec *main)
                              earlier->line);
             }
         }
+        mention_variables(conf->uses, main);
         const fpmp_use *first =
             conf->uses->nelts && !is_used ? &APR_ARRAY_IDX(conf->uses, 0, const fpmp_use) : NULL;
         is_used |= conf->uses->nelts > 0;
@@ -154,11 +186,11 @@ static int imply_pool(const fpmp_use *use, fpmp_global *global, server_rec *main
                       apr_pool_t *ptemp)
 {
     fpmp_pool *pool = apr_pcalloc(pconf, sizeof(*pool));
+    fpmp_conf_init_pool(pool, &global->defaults);
     pool->name = use->name;
     pool->file = use->file;
     pool->line = use->line;
     pool->is_implied = 1;
-    fpmp_conf_init_pool(pool);
     fpmp_server *server = apr_pcalloc(pconf, sizeof(*server));
     server->type = FPMP_TYPE_FPMPOOL;
     server->reuses = 1;
@@ -200,7 +232,9 @@ int fpmp_conf_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
         const fpmp_server_conf *conf = ap_get_module_config(server->module_config, &fpmpool_module);
         for (int i = 0; i < conf->uses->nelts; i++) {
             const fpmp_use *use = &APR_ARRAY_IDX(conf->uses, i, const fpmp_use);
-            if (!apr_hash_get(global->pools, use->name, APR_HASH_KEY_STRING)) {
+            if (use->is_expression) {
+                global->max_names = global->name_limit ? global->name_limit : FPMP_NAMES_DEFAULT;
+            } else if (!apr_hash_get(global->pools, use->name, APR_HASH_KEY_STRING)) {
                 is_good &= imply_pool(use, global, main, pconf, ptemp);
             }
         }

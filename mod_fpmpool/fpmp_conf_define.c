@@ -130,28 +130,41 @@ const char *fpmp_conf_define_pool(cmd_parms *cmd, void *dir_conf, const char *ar
     if (*arguments) {
         return "<FpmPoolDefine NAME> takes exactly one name";
     }
-    wrong = fpmp_conf_check_name(cmd, name);
+    int is_default = !strcmp(name, "*");
+    wrong = is_default ? NULL : fpmp_conf_check_name(cmd, name);
     if (wrong) {
         return wrong;
     }
     fpmp_global *global = fpmp_conf_global(cmd->server);
-    const fpmp_pool *earlier = apr_hash_get(global->pools, name, APR_HASH_KEY_STRING);
+    const fpmp_pool *earlier = is_default && global->defaults.name
+                                   ? &global->defaults
+                                   : apr_hash_get(global->pools, name, APR_HASH_KEY_STRING);
     if (earlier) {
         return apr_psprintf(cmd->pool,
                             "pool \"%s\" is already defined at %s:%d: remove one of both", name,
                             earlier->file, earlier->line);
     }
+    if (is_default && apr_hash_count(global->pools)) {
+        return "<FpmPoolDefine \"*\"> must stand before all other pools: move it up";
+    }
     fpmp_pool *pool = apr_pcalloc(cmd->pool, sizeof(*pool));
+    fpmp_conf_init_pool(pool, &global->defaults);
     pool->name = name;
     pool->file = cmd->directive->filename;
     pool->line = cmd->directive->line_num;
-    fpmp_conf_init_pool(pool);
     for (ap_directive_t *member = cmd->directive->first_child; member; member = member->next) {
         wrong = fpmp_conf_read_member(cmd, member, pool);
         if (wrong) {
             cmd->err_directive = member;
             return wrong;
         }
+    }
+    if (is_default && pool->server_count) {
+        return "pool \"*\" is what all pools have in common: FpmPoolServer belongs into another";
+    }
+    if (is_default) {
+        global->defaults = *pool;
+        return NULL;
     }
     if (!pool->server_count) {
         return apr_psprintf(cmd->pool,

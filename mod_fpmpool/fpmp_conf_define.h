@@ -18,8 +18,9 @@ const char *fpmp_conf_refuse_member(cmd_parms *cmd, void *dir_conf, const char *
 /* One member of a definition (fpmp_conf_member.c). */
 const char *fpmp_conf_read_member(cmd_parms *cmd, ap_directive_t *member, fpmp_pool *pool);
 
-/* What a pool has that says nothing else. */
-void fpmp_conf_init_pool(fpmp_pool *pool);
+/* What a pool has that says nothing else. defaults: of <FpmPoolDefine "*">; NULL: of that itself.
+ */
+void fpmp_conf_init_pool(fpmp_pool *pool, const fpmp_pool *defaults);
 
 /* Index of `text` in a list that ends with NULL, any case; -1: not there. */
 int fpmp_conf_read_choice(const char *text, const char *const *choices);

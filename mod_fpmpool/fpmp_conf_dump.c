@@ -86,6 +86,7 @@ static const char *name_server(const server_rec *server, const server_rec *main,
  * only the one with the line. */
 static int print_uses(apr_file_t *out, const fpmp_pool *pool, server_rec *main, apr_pool_t *memory)
 {
+    static const char *const kinds[] = {"", ", as a fallback", ", if .htaccess chooses it"};
     int count = 0;
     for (const server_rec *server = main; server; server = server->next) {
         const fpmp_server_conf *conf = ap_get_module_config(server->module_config, &fpmpool_module);
@@ -93,20 +94,36 @@ static int print_uses(apr_file_t *out, const fpmp_pool *pool, server_rec *main, 
             ap_get_module_config(server->lookup_defaults, &fpmpool_module);
         for (int i = 0; i < conf->uses->nelts; i++) {
             const fpmp_use *use = &APR_ARRAY_IDX(conf->uses, i, const fpmp_use);
-            if (strcmp(use->name, pool->name)) {
+            if (use->is_expression || strcmp(use->name, pool->name)) {
                 continue;
             }
             fpmp_timeouts here = fpmp_select_timeouts(&use->place->section_timeouts, pool,
                                                       &defaults->server_timeouts);
             apr_file_printf(out, "        %s%s%s%s (%s:%d)\n            %s\n",
                             name_server(server, main, memory), use->section ? ", " : "",
-                            use->section ? use->section : "",
-                            use->is_fallback ? ", as a fallback" : "", use->file, use->line,
-                            describe_timeouts(memory, &here));
+                            use->section ? use->section : "", kinds[use->kind], use->file,
+                            use->line, describe_timeouts(memory, &here));
             count++;
         }
     }
     return count;
+}
+
+/* Lines whose pool is known only when a request is there. */
+static void print_expressions(apr_file_t *out, server_rec *main, apr_pool_t *memory)
+{
+    for (const server_rec *server = main; server; server = server->next) {
+        const fpmp_server_conf *conf = ap_get_module_config(server->module_config, &fpmpool_module);
+        for (int i = 0; i < conf->uses->nelts; i++) {
+            const fpmp_use *use = &APR_ARRAY_IDX(conf->uses, i, const fpmp_use);
+            if (use->is_expression) {
+                apr_file_printf(out, "    \"expr=%s\"%s\n        %s%s%s (%s:%d)\n", use->name,
+                                use->kind == FPMP_USE_FALLBACK ? ", as a fallback" : "",
+                                name_server(server, main, memory), use->section ? ", " : "",
+                                use->section ? use->section : "", use->file, use->line);
+            }
+        }
+    }
 }
 
 /* What is as usual is left out. */
@@ -184,9 +201,17 @@ void fpmp_conf_dump(apr_pool_t *pconf, server_rec *main)
         return;
     }
     apr_file_printf(out, "FpmPool configuration:\n    FpmPoolSocketDir %s\n", global->socket_dir);
+    if (global->max_names) {
+        apr_file_printf(out, "    FpmPoolMaxPools %d\n", global->max_names);
+    }
+    if (global->defaults.name) {
+        apr_file_printf(out, "    * (%s:%d): what all pools have that say nothing else\n",
+                        global->defaults.file, global->defaults.line);
+    }
     const apr_array_header_t *pools = sort_pools(global, pconf);
     for (int i = 0; i < pools->nelts; i++) {
         print_pool(out, APR_ARRAY_IDX(pools, i, const fpmp_pool *), main, pconf);
     }
+    print_expressions(out, main, pconf);
     print_limits(out, main, pconf);
 }

@@ -23,12 +23,17 @@ APLOG_USE_MODULE(fpmpool);
 #define RISE_DEFAULT  2
 #define FALL_DEFAULT  3
 
-void fpmp_conf_init_pool(fpmp_pool *pool)
+void fpmp_conf_init_pool(fpmp_pool *pool, const fpmp_pool *defaults)
 {
     static const fpmp_health_rules health = {FAILS_DEFAULT, 0,           RISE_DEFAULT, FALL_DEFAULT,
                                              FIRST_DEFAULT, MOST_DEFAULT};
     static const fpmp_check check = {FPMP_CHECK_OFF, apr_time_from_sec(2), apr_time_from_msec(500),
                                      apr_time_from_sec(2), apr_time_from_sec(1)};
+    if (defaults) {
+        *pool = *defaults;
+        return;
+    }
+    memset(pool, 0, sizeof(*pool));
     pool->health = health;
     pool->check = check;
 }

@@ -28,6 +28,7 @@ struct fpmp_connections {
     apr_thread_mutex_t *lock; /* NULL: only one thread */
     fpmp_conn *spare;         /* structs for reuse, linked by `older` */
     int shelf_count;
+    int reached; /* highest shelf that was ever used, plus 1 */
     int swept;   /* shelf that was looked at last for old connections */
     int is_over; /* the child ends: nothing is kept any more */
     shelf shelves[];
@@ -108,7 +109,7 @@ static void empty_shelf(fpmp_connections *table, shelf *from)
  * without traffic does not hold descriptors for ever. */
 static void sweep_another(fpmp_connections *table, apr_time_t before)
 {
-    table->swept = (table->swept + 1) % table->shelf_count;
+    table->swept = (table->swept + 1) % table->reached;
     drop_old(table, &table->shelves[table->swept], before);
 }
 
@@ -183,6 +184,9 @@ void fpmp_conn_keep(fpmp_connections *table, fpmp_conn *connection, apr_interval
         return;
     }
     connection->kept_since = now;
+    if (table->reached <= connection->server->index) {
+        table->reached = connection->server->index + 1;
+    }
     push_newest(to, connection);
     if (to->count > FPMP_KEPT_MAX) {
         fpmp_conn *old = to->oldest;
@@ -198,6 +202,13 @@ void fpmp_conn_discard(fpmp_connections *table, fpmp_conn *connection)
 {
     lock_table(table);
     drop(table, connection);
+    unlock_table(table);
+}
+
+void fpmp_conn_forget(fpmp_connections *table, const fpmp_server *server)
+{
+    lock_table(table);
+    empty_shelf(table, &table->shelves[server->index]);
     unlock_table(table);
 }
 

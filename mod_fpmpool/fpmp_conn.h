@@ -43,6 +43,9 @@ apr_status_t fpmp_conn_open(fpmp_connections *table, const fpmp_server *server,
 void fpmp_conn_keep(fpmp_connections *table, fpmp_conn *connection, apr_interval_time_t keep,
                     apr_time_t now);
 
+/* Closes all that are kept for this server, which nobody uses any more. */
+void fpmp_conn_forget(fpmp_connections *table, const fpmp_server *server);
+
 /* Has the server not closed this kept connection? Costs a system call; says nothing about what
  * happens after it. */
 int fpmp_conn_is_alive(const fpmp_conn *connection);

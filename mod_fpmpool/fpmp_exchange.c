@@ -6,6 +6,7 @@
 #include "fpmp_exchange.h"
 
 #include "fpmp_balance.h"
+#include "fpmp_choice.h"
 #include "fpmp_clock.h"
 #include "fpmp_env.h"
 #include "fpmp_failure.h"
@@ -63,11 +64,19 @@ static void move_to_pool(fpmp_task *task, fpmp_pool_record *to)
     task->in_pool = to;
 }
 
+static void release_pools(fpmp_task *task)
+{
+    for (int i = 0; i < task->pool_count; i++) {
+        fpmp_choice_release(task->global, task->pools[i]);
+    }
+}
+
 void fpmp_exchange_close(fpmp_task *task)
 {
     end_count(task, (uint64_t)task->r->bytes_sent,
               task->course.end - (task->servers_asked > 1 ? task->began : task->course.start));
     move_to_pool(task, NULL);
+    release_pools(task);
 }
 
 /* ---- pools ----------------------------------------------------------------------------------- */
@@ -89,29 +98,48 @@ static void enter_pool(fpmp_task *task, int at)
     task->wish.takes_down = takes_down;
 }
 
-static int add_pool(fpmp_task *task, const char *name)
+/* What it means for a request that one of its pools is not to be had. OK: the others may serve. */
+static int judge_choice(fpmp_task *task, fpmp_choice_result result, int is_fallback)
 {
-    const fpmp_pool *pool = fpmp_select_pool(task->global->pools, name);
-    if (pool && task->global->connections && task->global->share) {
-        task->pools[task->pool_count++] = pool;
-        return OK;
+    int is_busy = result == FPMP_CHOICE_BUSY;
+    if (result == FPMP_CHOICE_NONE) {
+        return is_fallback ? OK : HTTP_FORBIDDEN;
     }
-    ap_log_rerror(APLOG_MARK, APLOG_CRIT, 0, task->r,
-                  "FPMP0059: pool %s was not set up in this process: restart httpd", name);
-    return HTTP_INTERNAL_SERVER_ERROR;
+    if (result == FPMP_CHOICE_WRONG) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    task->state = is_busy ? "full" : "down";
+    return task->conf->fails_over & (is_busy ? FPMP_FAILOVER_OVERLOAD : FPMP_FAILOVER_DOWN)
+               ? OK
+               : HTTP_SERVICE_UNAVAILABLE;
+}
+
+static int find_pools(fpmp_task *task)
+{
+    const apr_array_header_t *choices = fpmp_conf_choices(task->conf);
+    int status = OK;
+    for (int i = 0; status == OK && i < choices->nelts; i++) {
+        const fpmp_choice *choice = &APR_ARRAY_IDX(choices, i, fpmp_choice);
+        fpmp_choice_result result =
+            fpmp_choice_find(task->r, task->global, choice, &task->pools[task->pool_count]);
+        if (result == FPMP_CHOICE_POOL) {
+            task->pool_count++;
+        } else if (i == 0 || !task->pool_count || result == FPMP_CHOICE_WRONG) {
+            status = judge_choice(task, result, i > 0);
+        }
+    }
+    return status == OK && !task->pool_count ? HTTP_SERVICE_UNAVAILABLE : status;
 }
 
 int fpmp_exchange_open(fpmp_task *task)
 {
-    const apr_array_header_t *fallbacks = task->conf->fallbacks;
-    int status = add_pool(task, task->conf->pool);
-    for (int i = 0; status == OK && fallbacks && i < fallbacks->nelts; i++) {
-        status = add_pool(task, APR_ARRAY_IDX(fallbacks, i, const char *));
-    }
+    int status = find_pools(task);
     if (status == OK) {
         enter_pool(task, 0);
         fpmp_notes_begin(task->r, &task->course, task->pool, &task->pool->servers[0]);
         task->in_count = &task->pool->servers[0]; /* if there is never one */
+    } else {
+        release_pools(task);
     }
     return status;
 }

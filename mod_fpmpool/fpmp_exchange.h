@@ -56,7 +56,7 @@ typedef struct fpmp_task {
     struct fpmp_pool_record *in_pool; /* counted as under way there; NULL: nowhere */
 } fpmp_task;
 
-/* Finds the pools. OK, or 500 (logged). */
+/* Finds the pools. OK, or a status (logged): 403 for `none`, 500, 503 with task->state. */
 int fpmp_exchange_open(fpmp_task *task);
 
 /* Would a request that were sent now find a server? OK or a status: a client that waits for "100

@@ -11,6 +11,7 @@
 #include "fpmp_conn.h"
 #include "fpmp_exchange.h"
 #include "fpmp_failure.h"
+#include "fpmp_names.h"
 #include "fpmp_notes.h"
 #include "fpmp_probe.h"
 #include "fpmp_root.h"
@@ -61,10 +62,22 @@ static int check_engine(request_rec *r, const fpmp_dir_conf *conf)
 
 static int check_pool(request_rec *r, const fpmp_dir_conf *conf)
 {
-    if (conf->pool) {
+    if (!fpmp_conf_is_selectable(conf)) {
+        const fpmp_choice *choice = &APR_ARRAY_IDX(conf->tenant->choices, 0, fpmp_choice);
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                      "FPMP0106: %s:%d: FpmPool %s: this .htaccess file may not choose it: %s%s; "
+                      "choose one of FpmPoolSelectable, or add the name there",
+                      conf->tenant->file, conf->tenant->line, choice->text,
+                      conf->selectable ? "FpmPoolSelectable has "
+                                       : "there is no FpmPoolSelectable "
+                                         "for this directory",
+                      conf->selectable ? apr_array_pstrcat(r->pool, conf->selectable, ' ') : "");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (fpmp_conf_choices(conf)) {
         return OK;
     }
-    if (conf->pool_set) {
+    if (conf->choices_set) {
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
                       "FPMP0050: scripts are switched off here (FpmPool none): %s", r->filename);
         return HTTP_FORBIDDEN;
@@ -315,8 +328,9 @@ int fpmp_handler_run(request_rec *r)
     if (status == OK) {
         status = run(&task);
         fpmp_exchange_close(&task);
+        return status;
     }
-    return status;
+    return status == HTTP_SERVICE_UNAVAILABLE ? refuse(&task, status, task.state) : status;
 }
 
 /* ---- setting up ------------------------------------------------------------------------------ */
@@ -334,6 +348,12 @@ static retained *get_retained(void)
     return kept ? kept : ap_retained_data_create(RETAINED_KEY, sizeof(*kept));
 }
 
+/* For pools that expressions name; they have their places behind all others. */
+static int count_places(const fpmp_global *global)
+{
+    return global->max_names < FPMP_NAMES_USED_MAX ? global->max_names : FPMP_NAMES_USED_MAX;
+}
+
 /* The names of everything, by index. */
 static fpmp_share_keys list_keys(const fpmp_global *global, apr_pool_t *ptemp)
 {
@@ -346,7 +366,12 @@ static fpmp_share_keys list_keys(const fpmp_global *global, apr_pool_t *ptemp)
             servers[pool->servers[i].index] = fpmp_share_key(pool->name, pool->servers[i].name);
         }
     }
-    return (fpmp_share_keys){pools, global->pool_count, servers, global->server_count};
+    return (fpmp_share_keys){pools,
+                             global->pool_count,
+                             servers,
+                             global->server_count,
+                             global->max_names,
+                             count_places(global)};
 }
 
 int fpmp_handler_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
@@ -389,16 +414,27 @@ void fpmp_handler_child_status(server_rec *main, pid_t child, ap_generation_t ge
     }
 }
 
+static apr_status_t create_names(fpmp_global *global, int is_threaded)
+{
+    fpmp_names_base base = {global->socket_dir, &global->defaults,    count_places(global),
+                            global->pool_count, global->server_count, global->share,
+                            global->records,    global->row,          global->connections};
+    return fpmp_names_create(&global->names, &base, is_threaded);
+}
+
 void fpmp_handler_child_init(apr_pool_t *child, server_rec *main)
 {
     fpmp_global *global = fpmp_conf_global(main);
     int is_threaded = 0;
     global->row = fpmp_share_enter(global->share, getpid());
     apr_status_t status = ap_mpm_query(AP_MPMQ_IS_THREADED, &is_threaded);
-    status = status == APR_SUCCESS
-                 ? fpmp_conn_create(&global->connections, child, global->server_count,
-                                    is_threaded != AP_MPMQ_NOT_SUPPORTED)
-                 : status;
+    status = status == APR_SUCCESS ? fpmp_conn_create(&global->connections, child,
+                                                      global->server_count + count_places(global),
+                                                      is_threaded != AP_MPMQ_NOT_SUPPORTED)
+                                   : status;
+    if (status == APR_SUCCESS && global->max_names) {
+        status = create_names(global, is_threaded != AP_MPMQ_NOT_SUPPORTED);
+    }
     if (status == APR_SUCCESS) {
         status = fpmp_root_create(&global->roots, is_threaded != AP_MPMQ_NOT_SUPPORTED);
     }

@@ -60,8 +60,11 @@ void fpmp_notes_begin(request_rec *r, fpmp_course *course, const fpmp_pool *pool
 {
     if (server != course->server) {
         course->server = server;
-        set(r, course, NOTE_POOL, pool->name);
-        set(r, course, NOTE_SERVER, server->address.label);
+        /* A pool that was found may be another one when the log is written. */
+        int lasts = !pool->is_found;
+        set(r, course, NOTE_POOL, lasts ? pool->name : apr_pstrdup(r->pool, pool->name));
+        set(r, course, NOTE_SERVER,
+            lasts ? server->address.label : apr_pstrdup(r->pool, server->address.label));
     }
 }
 

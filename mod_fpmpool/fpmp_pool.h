@@ -111,6 +111,7 @@ typedef struct fpmp_pool {
     const char *file; /* where it was defined (or first named), for messages */
     int line;
     int is_implied; /* no <FpmPoolDefine>: the socket FpmPoolSocketDir/NAME.sock */
+    int is_found;   /* its name came at run time (fpmp_names.h) */
     int index;      /* 0..n-1 over all pools: place in the tables */
     fpmp_timeouts timeouts;
     fpmp_server *servers;

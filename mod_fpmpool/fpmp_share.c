@@ -4,7 +4,7 @@
  * for children that are gone. No locks: whoever is killed must not stop the others. Must not log
  * and must not know requests.
  */
-#include "fpmp_share.h"
+#include "fpmp_share_private.h"
 
 #include <apr_hash.h>
 #include <apr_shm.h>
@@ -15,43 +15,12 @@
 #define COMPLAIN_EVERY 10000
 #define ANSWERED_STEP  100
 
-/* Records of one kind, somewhere in the memory. */
-typedef struct table {
-    apr_size_t start;   /* bytes behind fpmp_share */
-    apr_size_t fixed;   /* bytes of a record before its cells */
-    apr_size_t size;    /* with them */
-    apr_size_t columns; /* cells for each row */
-    int count;
-} table;
-
-struct fpmp_share {
-    apr_shm_t *memory; /* of the parent; children only look at what is mapped */
-    int rows;
-    _Atomic(uint32_t) generation;
-    table pools;
-    table servers;
-    _Atomic(int) used_rows;   /* highest row that was ever used, plus 1 */
-    _Atomic(uint64_t) lease;  /* pid in the upper 24 bits, end in ms in the lower 40 */
-    _Atomic(int32_t) owner[]; /* pid of the child that has the row; 0: nobody */
-};
-
 #define LEASE_BITS 40
 #define LEASE_MASK ((UINT64_C(1) << LEASE_BITS) - 1)
 
 static apr_size_t round_up(apr_size_t size)
 {
     return (size + FPMP_SHARE_LINE - 1) / FPMP_SHARE_LINE * FPMP_SHARE_LINE;
-}
-
-static fpmp_share_head *record_at(const fpmp_share *share, const table *in, int index)
-{
-    char *first = (char *)(uintptr_t)share + in->start;
-    return (fpmp_share_head *)(void *)(first + (apr_size_t)index * in->size);
-}
-
-static fpmp_cell *cells_of(const table *in, fpmp_share_head *record)
-{
-    return (fpmp_cell *)(void *)((char *)record + in->fixed);
 }
 
 /* FNV-1a; pool names have no NUL, so the one between both keeps them apart. */
@@ -72,18 +41,44 @@ uint64_t fpmp_share_key(const char *pool, const char *server)
 
 apr_size_t fpmp_share_size(const fpmp_share *share)
 {
-    return share->servers.start + (apr_size_t)share->servers.count * share->servers.size;
+    return share->names.text + (apr_size_t)share->names.count * FPMP_SHARE_TEXT;
 }
 
 /* ---- the parent ------------------------------------------------------------------------------ */
 
-static table plan(apr_size_t start, apr_size_t fixed, apr_size_t columns, int rows, int wanted)
+static apr_size_t end_of(const fpmp_share_table *in)
+{
+    return in->start + (apr_size_t)in->count * in->size;
+}
+
+static fpmp_share_table plan(apr_size_t start, apr_size_t fixed, apr_size_t columns, int rows,
+                             int count)
 {
     apr_size_t cells = (apr_size_t)rows * columns * sizeof(fpmp_cell);
-    table made = {.start = start, .fixed = fixed, .columns = columns};
-    made.size = round_up(fixed + cells);
-    made.count = wanted + wanted / 2 + SPARE_RECORDS;
-    return made;
+    return (fpmp_share_table){start, fixed, round_up(fixed + cells), columns, count};
+}
+
+static int with_spare(int count)
+{
+    return count + count / 2 + SPARE_RECORDS;
+}
+
+/* Where everything lies. */
+static void lay_out(fpmp_share *head, const fpmp_share_keys *keys)
+{
+    static const apr_size_t of_pool = offsetof(fpmp_pool_record, in_flight);
+    static const apr_size_t of_server = offsetof(fpmp_record, in_flight);
+    int rows = head->rows;
+    fpmp_share_names *names = &head->names;
+    names->count = keys->names;
+    head->pools = plan(round_up(sizeof(*head) + (apr_size_t)rows * sizeof(int32_t)), of_pool, 2,
+                       rows, with_spare(keys->pool_count));
+    head->servers = plan(end_of(&head->pools), of_server, 1, rows, with_spare(keys->server_count));
+    names->pools = plan(end_of(&head->servers), of_pool, 3, rows, names->count);
+    names->servers = plan(end_of(&names->pools), of_server, 1, rows, names->count);
+    names->keys = end_of(&names->servers);
+    names->used = round_up(names->keys + (apr_size_t)names->count * sizeof(uint64_t));
+    names->text = round_up(names->used + (apr_size_t)names->count * sizeof(uint64_t));
 }
 
 /* What is not used yet is not touched: untouched pages cost nothing. */
@@ -91,10 +86,7 @@ static apr_status_t make(fpmp_share **share, apr_pool_t *process, int rows,
                          const fpmp_share_keys *keys)
 {
     fpmp_share head = {.rows = rows};
-    head.pools = plan(round_up(sizeof(head) + (apr_size_t)rows * sizeof(int32_t)),
-                      offsetof(fpmp_pool_record, in_flight), 2, rows, keys->pool_count);
-    head.servers = plan(head.pools.start + (apr_size_t)head.pools.count * head.pools.size,
-                        offsetof(fpmp_record, in_flight), 1, rows, keys->server_count);
+    lay_out(&head, keys);
     apr_status_t status =
         apr_shm_create(&head.memory, fpmp_share_size(&head) + FPMP_SHARE_LINE, NULL, process);
     if (status != APR_SUCCESS) {
@@ -106,11 +98,12 @@ static apr_status_t make(fpmp_share **share, apr_pool_t *process, int rows,
     return APR_SUCCESS;
 }
 
-static apr_hash_t *index_records(const fpmp_share *share, const table *in, apr_pool_t *scratch)
+static apr_hash_t *index_records(const fpmp_share *share, const fpmp_share_table *in,
+                                 apr_pool_t *scratch)
 {
     apr_hash_t *found = apr_hash_make(scratch);
     for (int i = 0; i < in->count; i++) {
-        fpmp_share_head *record = record_at(share, in, i);
+        fpmp_share_head *record = fpmp_share_record_at(share, in, i);
         if (record->key) {
             apr_hash_set(found, &record->key, sizeof(record->key), record);
         }
@@ -118,9 +111,9 @@ static apr_hash_t *index_records(const fpmp_share *share, const table *in, apr_p
     return found;
 }
 
-static int is_idle(const fpmp_share *share, const table *in, fpmp_share_head *record)
+static int is_idle(const fpmp_share *share, const fpmp_share_table *in, fpmp_share_head *record)
 {
-    fpmp_cell *cells = cells_of(in, record);
+    fpmp_cell *cells = fpmp_share_cells(in, record);
     unsigned total = 0;
     for (apr_size_t i = 0; i < in->columns; i++) {
         total += fpmp_share_sum(share, cells + i * (apr_size_t)share->rows);
@@ -129,17 +122,17 @@ static int is_idle(const fpmp_share *share, const table *in, fpmp_share_head *re
 }
 
 /* Whose name is in the configuration no more, nor at work for old children. */
-static int is_free(const fpmp_share *share, const table *in, fpmp_share_head *record)
+static int is_free(const fpmp_share *share, const fpmp_share_table *in, fpmp_share_head *record)
 {
     return !record->key ||
            (record->generation + 1 < share->generation && is_idle(share, in, record));
 }
 
 /* The next free one, emptied but for its cells. *at goes on from call to call. */
-static fpmp_share_head *take_free(const fpmp_share *share, const table *in, int *at)
+static fpmp_share_head *take_free(const fpmp_share *share, const fpmp_share_table *in, int *at)
 {
     while (*at < in->count) {
-        fpmp_share_head *record = record_at(share, in, (*at)++);
+        fpmp_share_head *record = fpmp_share_record_at(share, in, (*at)++);
         if (is_free(share, in, record)) {
             memset(record, 0, in->fixed);
             return record;
@@ -149,8 +142,8 @@ static fpmp_share_head *take_free(const fpmp_share *share, const table *in, int 
 }
 
 /* records[i] becomes that of keys[i]. Returns 0 if there is not room for all. */
-static int take_all(const fpmp_share *share, const table *in, const uint64_t *keys, int count,
-                    fpmp_share_head **records, apr_pool_t *scratch)
+static int take_all(const fpmp_share *share, const fpmp_share_table *in, const uint64_t *keys,
+                    int count, fpmp_share_head **records, apr_pool_t *scratch)
 {
     apr_hash_t *found = index_records(share, in, scratch);
     int at = 0;
@@ -176,19 +169,20 @@ static int take(fpmp_share *share, const fpmp_share_keys *keys, fpmp_records *re
                 apr_pool_t *scratch)
 {
     atomic_fetch_add(&share->generation, 1);
-    return take_all(share, &share->pools, keys->pools, keys->pool_count,
+    return share->names.count == keys->names &&
+           take_all(share, &share->pools, keys->pools, keys->pool_count,
                     (fpmp_share_head **)(void *)records->pools, scratch) &&
            take_all(share, &share->servers, keys->servers, keys->server_count,
                     (fpmp_share_head **)(void *)records->servers, scratch);
 }
 
 /* What the old memory knew of those that are in the new one. */
-static void copy(const fpmp_share *to, const table *in, const fpmp_share *from, const table *out_of,
-                 apr_pool_t *scratch)
+static void copy(const fpmp_share *to, const fpmp_share_table *in, const fpmp_share *from,
+                 const fpmp_share_table *out_of, apr_pool_t *scratch)
 {
     apr_hash_t *known = index_records(from, out_of, scratch);
     for (int i = 0; i < in->count; i++) {
-        fpmp_share_head *record = record_at(to, in, i);
+        fpmp_share_head *record = fpmp_share_record_at(to, in, i);
         const fpmp_share_head *old = apr_hash_get(known, &record->key, sizeof(record->key));
         if (record->key && old) {
             uint32_t generation = record->generation;
@@ -212,14 +206,16 @@ static apr_status_t make_larger(fpmp_share **share, apr_pool_t *process,
     (void)take(*share, keys, records, scratch);
     copy(*share, &(*share)->pools, old, &old->pools, scratch);
     copy(*share, &(*share)->servers, old, &old->servers, scratch);
+    fpmp_share_copy_names(*share, old);
     return apr_shm_destroy(old->memory);
 }
 
 apr_status_t fpmp_share_open(fpmp_share **share, apr_pool_t *process, apr_pool_t *pconf, int rows,
                              const fpmp_share_keys *keys, fpmp_records *records)
 {
-    records->pools = apr_pcalloc(pconf, ((apr_size_t)keys->pool_count + 1) * sizeof(void *));
-    records->servers = apr_pcalloc(pconf, ((apr_size_t)keys->server_count + 1) * sizeof(void *));
+    apr_size_t more = (apr_size_t)keys->places + 1;
+    records->pools = apr_pcalloc(pconf, ((apr_size_t)keys->pool_count + more) * sizeof(void *));
+    records->servers = apr_pcalloc(pconf, ((apr_size_t)keys->server_count + more) * sizeof(void *));
     apr_pool_t *scratch = NULL;
     apr_status_t status = apr_pool_create(&scratch, pconf);
     if (status == APR_SUCCESS && !*share) {
@@ -234,13 +230,15 @@ apr_status_t fpmp_share_open(fpmp_share **share, apr_pool_t *process, apr_pool_t
     return status;
 }
 
-static void clear_row(const fpmp_share *share, const table *in, int row)
+void fpmp_share_clear_row(const fpmp_share *share, const fpmp_share_table *in, int count, int row)
 {
-    for (int i = 0; i < in->count; i++) {
-        fpmp_share_head *record = record_at(share, in, i);
-        fpmp_cell *cells = cells_of(in, record);
-        for (apr_size_t column = 0; record->key && column < in->columns; column++) {
-            atomic_store(&cells[column * (apr_size_t)share->rows + (apr_size_t)row], 0);
+    for (int i = 0; i < count; i++) {
+        fpmp_cell *cells = fpmp_share_cells(in, fpmp_share_record_at(share, in, i));
+        for (apr_size_t column = 0; column < in->columns; column++) {
+            fpmp_cell *cell = &cells[column * (apr_size_t)share->rows + (apr_size_t)row];
+            if (atomic_load(cell)) {
+                atomic_store(cell, 0);
+            }
         }
     }
 }
@@ -249,8 +247,9 @@ void fpmp_share_leave(fpmp_share *share, pid_t child)
 {
     for (int row = 0; row < share->rows; row++) {
         if (atomic_load(&share->owner[row]) == child) {
-            clear_row(share, &share->pools, row);
-            clear_row(share, &share->servers, row);
+            fpmp_share_clear_row(share, &share->pools, share->pools.count, row);
+            fpmp_share_clear_row(share, &share->servers, share->servers.count, row);
+            fpmp_share_leave_names(share, child, row);
             atomic_store(&share->owner[row], 0);
         }
     }
@@ -307,6 +306,11 @@ static uint64_t milliseconds(apr_time_t now)
 {
     uint64_t time = (uint64_t)now / 1000;
     return time ? time : 1;
+}
+
+fpmp_complaint *fpmp_share_complaint(fpmp_share *share, int which)
+{
+    return &share->complaints[which];
 }
 
 int fpmp_share_complain(fpmp_complaint *about, apr_time_t now, unsigned *suppressed)

@@ -69,7 +69,18 @@ typedef struct fpmp_share_keys {
     int pool_count;
     const uint64_t *servers;
     int server_count;
+    int names;  /* entries for names that are found at run time: fpmp_share_hold */
+    int places; /* more of them in both lists of fpmp_records, NULL at first */
 } fpmp_share_keys;
+
+/* What the log hears of that belongs to no pool. */
+enum {
+    FPMP_SHARE_NO_EXPRESSION, /* FpmPool "expr=...": it cannot be evaluated */
+    FPMP_SHARE_NO_NAME,       /* it gives what is no name */
+    FPMP_SHARE_NO_POOL,       /* it gives a name without a pool */
+    FPMP_SHARE_NO_ENTRY,      /* there is no entry for it */
+    FPMP_SHARE_COMPLAINTS
+};
 
 /* Makes the shared memory, or finds it again: *share is what an earlier call left there, NULL at
  * first. `process` lives as long as httpd. rows: how many children may be there at once.
@@ -98,6 +109,32 @@ void fpmp_share_count(fpmp_cell *cells, int row, int difference);
 
 /* What is under way in all children. */
 unsigned fpmp_share_sum(const fpmp_share *share, const fpmp_cell *cells);
+
+/* ---- names that are found at run time: fpmp_share_names.c ----
+ * A table of as many entries as fpmp_share_keys said. An entry that no child holds goes to another
+ * name when all are taken, the one that was not wanted for longest first. */
+
+/* Holds the entry of a name for this child, so that it stays; makes one if there is none. hint: the
+ * entry that it had last, or -1. Returns the entry; -1: others hold all, or row is FPMP_NO_ROW. */
+int fpmp_share_hold(fpmp_share *share, const char *name, int row, pid_t child, uint64_t now,
+                    int hint);
+
+/* Is that still its entry? (It is not if two children made one at the same moment.) */
+int fpmp_share_is_of(const fpmp_share *share, int entry, const char *name);
+
+void fpmp_share_let_go(fpmp_share *share, int entry, int row);
+
+fpmp_pool_record *fpmp_share_named_pool(const fpmp_share *share, int entry);
+fpmp_record *fpmp_share_named_server(const fpmp_share *share, int entry);
+
+/* The name of entry 0, 1, ... as it is at this moment, in name[FPMP_POOL_NAME_MAX + 1]; "": it has
+ * none. Returns 0 behind the last. */
+int fpmp_share_read_name(const fpmp_share *share, int entry, char *name);
+
+/* ---- what the log should hear ---- */
+
+/* FPMP_SHARE_NO_... */
+fpmp_complaint *fpmp_share_complaint(fpmp_share *share, int which);
 
 /* Is one more of these worth a log line now: the first, or 10 s after the last one? *suppressed:
  * how many were not, since that one. */

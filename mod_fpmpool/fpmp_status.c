@@ -6,6 +6,7 @@
 #include "fpmp_status.h"
 #include "fpmp_conf.h"
 #include "fpmp_health.h"
+#include "fpmp_names.h"
 #include "fpmp_share.h"
 
 #include <http_core.h>
@@ -37,6 +38,35 @@ static int compare_rows(const void *left, const void *right)
     return order ? order : one->server->index - other->server->index;
 }
 
+static void add_row(apr_array_header_t *rows, const fpmp_share *share, const fpmp_record *record,
+                    row one)
+{
+    fpmp_counters_read(&record->counters, &one.count);
+    one.in_flight = fpmp_share_sum(share, record->in_flight);
+    if (one.count.requests || one.in_flight) {
+        one.is_up = fpmp_health_state_of(atomic_load(&record->health)) == FPMP_HEALTH_UP;
+        *(row *)apr_array_push(rows) = one;
+    }
+}
+
+/* Those that expressions name, and that have an entry now. */
+static void collect_names(const fpmp_global *global, apr_pool_t *memory, apr_array_header_t *rows)
+{
+    char name[FPMP_POOL_NAME_MAX + 1];
+    for (int i = 0; fpmp_share_read_name(global->share, i, name); i++) {
+        if (*name) {
+            fpmp_pool *pool = apr_pcalloc(memory, sizeof(*pool));
+            fpmp_server *server = apr_pcalloc(memory, sizeof(*server));
+            if (fpmp_names_describe(global->socket_dir, &global->defaults,
+                                    apr_pstrdup(memory, name),
+                                    apr_palloc(memory, sizeof(fpmp_names_label)), pool, server)) {
+                add_row(rows, global->share, fpmp_share_named_server(global->share, i),
+                        (row){.pool = pool, .server = server});
+            }
+        }
+    }
+}
+
 /* Every server that was ever asked, in the order of the pools' names. */
 static apr_array_header_t *collect(const fpmp_global *global, apr_pool_t *memory)
 {
@@ -44,16 +74,12 @@ static apr_array_header_t *collect(const fpmp_global *global, apr_pool_t *memory
     for (apr_hash_index_t *at = apr_hash_first(memory, global->pools); at; at = apr_hash_next(at)) {
         const fpmp_pool *pool = apr_hash_this_val(at);
         for (int i = 0; i < pool->server_count; i++) {
-            row one = {.pool = pool, .server = &pool->servers[i]};
-            const fpmp_record *record = global->records->servers[one.server->index];
-            fpmp_counters_read(&record->counters, &one.count);
-            one.in_flight = fpmp_share_sum(global->share, record->in_flight);
-            if (one.count.requests || one.in_flight) {
-                one.is_up = fpmp_health_state_of(atomic_load(&record->health)) == FPMP_HEALTH_UP;
-                *(row *)apr_array_push(rows) = one;
-            }
+            const fpmp_server *server = &pool->servers[i];
+            add_row(rows, global->share, global->records->servers[server->index],
+                    (row){.pool = pool, .server = server});
         }
     }
+    collect_names(global, memory, rows);
     qsort(rows->elts, (size_t)rows->nelts, sizeof(row), compare_rows);
     return rows;
 }

@@ -156,13 +156,13 @@ sub pools {
 }
 
 sub front {
-    my ($name, @extra) = @_;
+    my ($name, $file) = @_;
     my $place = "$dir/$name";
     my $port  = free_port();
     my $shipped = localize(read_file("$root/conf/fpmpool.conf"), $place) =~ s{^FpmPoolSocketDir .*}{FpmPoolSocketDir $place/run}mr;
     return start_httpd(
         name => "httpd-$name", port => $port, fpmpool => 1, modules => [qw(authz_host macro)], docroot => "$place/srv",
-        conf => $shipped . localize(example("$name/httpd.conf"), $place, $port),
+        conf => $shipped . localize(example("$name/" . ($file // 'httpd.conf')), $place, $port),
     );
 }
 
@@ -198,8 +198,27 @@ subtest 'mass hosting' => sub {
     is(get($httpd, 'alice.example.org', '/session.php')->{body}, '1', 'sessions go to its own folder');
     ok(glob("$place/alice/tmp/sess_*"), '... as a file');
     write_file("$place/alice/www/.htaccess", "FpmPool bob\n");
-    allow_log(qr/FpmPool not allowed here/);
+    allow_log(qr/FPMP0106: /);
     is(get($httpd, 'alice.example.org', '/who.php')->{status}, 500, 'a tenant cannot choose another pool');
+};
+
+subtest 'mass hosting without a line for each site' => sub {
+    require_example();
+    my @site = map { "$_.example.org" } qw(carol dave);
+    files('mass-hosting', map { ("$_/www/who.php" => $who, "$_/www/where.php" => '<?php echo $_SERVER["DOCUMENT_ROOT"];') } @site);
+    my $daemon = pools('mass-hosting', 'by-host-pools.conf', @site);
+    my $httpd  = front('mass-hosting', 'by-host.conf');
+    my $place  = "$dir/mass-hosting/srv";
+    for my $site (@site) {
+        like(get($httpd, $site, '/who.php')->{body}, qr{^\Q$place\E/$site 32 }, "$site has its pool");
+        is(get($httpd, $site, '/where.php')->{body}, "$place/$site/www", '... and its folder');
+    }
+    write_file("$place/$site[0]/www/.htaccess", "SetEnv SERVER_NAME $site[1]\nSetEnvIf Host . SERVER_NAME=$site[1]\n");
+    like(get($httpd, $site[0], '/who.php')->{body}, qr{^\Q$place\E/$site[0] }, 'a tenant stays in his own pool');
+    allow_log(qr/FPMP0102: .*gives "erin\.example\.org"/);
+    files('mass-hosting', 'erin.example.org/www/who.php' => $who);
+    is(get($httpd, 'erin.example.org', '/who.php')->{status}, 503, 'a site whose pool is not there yet');
+    is(get($httpd, 'frank.example.org', '/who.php')->{status}, 404, 'a host name without a folder');
 };
 
 subtest 'one front controller' => sub {

@@ -241,7 +241,7 @@ sub run_all {
         for my $n ('', 1 .. 5) {
             is($get->("/reject$n/a.php")->{status}, 500, "a directive of ours in .htaccess is refused ($n)");
         }
-        $httpd->wait_log(qr/FpmPool not allowed here/, 5, $from);
+        $httpd->wait_log(qr/FPMP0106: \S+\.htaccess:1: FpmPool other: this \.htaccess file may not choose it/, 5, $from);
         is($get->('/virtual/x')->{status}, 404, 'FpmPoolCheckScript Off: the pool says 404 itself') if !$daemon->is_ours;
     };
 
@@ -271,7 +271,7 @@ sub run_all {
 }
 
 my %pools = map { $_ => { 'env[POOL_NAME]' => $_ } } qw(www other);
-allow_log(qr/FPMP0010: /, qr/FpmPool\w* not allowed (?:here|in <)/, qr/script '.*' not found or unable to stat/, qr/Primary script unknown/);
+allow_log(qr/FPMP0010: /, qr/FPMP0106: /, qr/FpmPool\w* not allowed (?:here|in <)/, qr/script '.*' not found or unable to stat/, qr/Primary script unknown/);
 
 sub run_with {
     my ($mpm, $daemon) = @_;

@@ -36,7 +36,7 @@ my $fake = start_fake("$run/fake.sock");
 my %pools  = (www => { 'pm.max_children' => 1, 'env[POOL_NAME]' => 'www' }, other => { 'env[POOL_NAME]' => 'other' });
 my $daemon = start_daemon(conf => \%pools);
 my $fpm    = start_php_fpm(conf => \%pools);
-allow_log(qr/FPMP0010: /, qr/FpmPool not allowed here/, qr/Primary script unknown|script '.*' not found/);
+allow_log(qr/FPMP0010: /, qr/FPMP0106: /, qr/Primary script unknown|script '.*' not found/);
 
 my ($ours, $peer) = start_pair($root,
     modules => ['http2'],

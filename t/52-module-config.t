@@ -150,6 +150,20 @@ $member->('FpmPoolRetry safe attempts=0', qr/from 1 to 16/);
 accepted("<FpmPoolDefine a>\n    FpmPoolServer unix:/a weight=3 max=4 group=1 name=one\n    FpmPoolServer tcp://127.0.0.1:9 backup\n    FpmPoolBalance sticky ROUTE strict\n    FpmPoolHealth fails=5 retry=500ms..5s\n"
     . "    FpmPoolCheck ping interval=1s fast=100ms down=5s timeout=2s rise=1 fall=2\n    FpmPoolRetry idempotent attempts=3 within=5s body=1M\n</FpmPoolDefine>\n<Location /x>\n    FpmPool a\n    FpmPoolRetry off\n    SetHandler fpmpool\n</Location>\n", 'everything that a pool of several servers may have');
 refused("FpmPoolBalance first\n", 11, qr/FpmPoolBalance is allowed only inside of/, 'FpmPoolBalance outside of a definition');
+refused("FpmPool \"expr=%{nosuch:x}\"\n", 11, qr/FpmPool: "%\{nosuch:x\}" is no expression of httpd: .*nosuch.*: correct it/, 'FpmPool with an expression that is none');
+refused("FpmPool \"expr=\"\n", 11, qr/FpmPool: "" is no expression of httpd: it is empty/, '... with an empty one');
+refused("FpmPool a \"expr=%{SERVER_NAME}\" \"expr=%{SERVER_NAME}\"\n", 11, qr/names "expr=%\{SERVER_NAME\}" twice/, '... with one twice');
+refused("FpmPool none \"expr=a\"\n", 11, qr/none does not go with other names/, '... and none');
+refused("FpmPoolMaxPools $_\n", 11, qr/FpmPoolMaxPools: "$_" is not a number from 1 to 65536/, "FpmPoolMaxPools $_") for 0, 65537, -1, '1K', 'many';
+refused("<VirtualHost 127.0.0.1:1>\nFpmPoolMaxPools 5\n</VirtualHost>\n", 12, qr/cannot occur within <VirtualHost>/, '... in a virtual host');
+refused("FpmPoolSelectable ../a\n", 11, qr/FpmPoolSelectable: "..\/a" cannot be a pool's name/, 'FpmPoolSelectable with what is no name');
+refused("FpmPoolSelectable a none\n", 11, qr/FpmPoolSelectable: none does not go with names/, '... with names and none');
+refused("FpmPoolSelectable none a\n", 11, qr/FpmPoolSelectable: none does not go with names/, '... the other way round');
+refused("<FpmPoolDefine \"*\">\n    FpmPoolServer unix:/a\n</FpmPoolDefine>\n", 11, qr/pool "\*" is what all pools have in common: FpmPoolServer belongs into another/, 'a server of all pools');
+refused("$define<FpmPoolDefine \"*\">\n</FpmPoolDefine>\n", 14, qr/<FpmPoolDefine "\*"> must stand before all other pools: move it up/, 'what all pools have in common, behind one');
+refused("<FpmPoolDefine \"*\">\n</FpmPoolDefine>\n" x 2, 13, qr/pool "\*" is already defined at \S+:11/, '... twice');
+accepted("<FpmPoolDefine \"*\">\n    FpmPoolTimeout first=5s\n    FpmPoolHealth fails=5\n    FpmPoolRetry off\n    FpmPoolCheck ping\n    FpmPoolBalance first\n</FpmPoolDefine>\n$define"
+    . "FpmPool \"expr=%{SERVER_NAME}\" a \"expr=%{osenv:POOL}\"\nFpmPoolMaxPools 65536\nFpmPoolSelectable a\n<Directory \"/srv\">\nFpmPoolSelectable none\nSetHandler fpmpool\n</Directory>\n", 'expressions, what tenants may choose, what all pools have');
 refused("FpmPool a b a\n", 11, qr/names "a" twice/, 'a pool that falls back to itself');
 refused("FpmPool a none\n", 11, qr/none does not go with other names/, 'none as a fallback');
 refused("FpmPool a b c d e f g h i\n", 11, qr/up to 7 fallbacks/, 'too many fallbacks');
@@ -216,6 +230,8 @@ mentioned("FpmPoolSocketDir $dir\n<FpmPoolDefine Shop>\n    FpmPoolServer unix:/
 mentioned("${define}FpmPool a\nFpmPool none\nFpmPool b\n$handler", 16, qr/FpmPool b replaces FpmPool a of \S+:14, which is of the same section: remove one/, 'FpmPool twice in one place');
 mentioned("${define}<Location /x>\nFpmPool a\n</Location>\n", 15, qr/FpmPool a: no line of the configuration sets the handler.*add SetHandler fpmpool/, 'a pool without a handler');
 accepted("${define}FpmPool a\n<VirtualHost 127.0.0.1:1>\nFpmPool a\n<Location /x>\nFpmPool a\n</Location>\n<If \"true\">\n$handler</If>\n</VirtualHost>\n", 'one FpmPool in each section, a handler deep inside');
+mentioned("FpmPool \"expr=$_\"\nFpmPoolHandlerAlias x\n", 11, qr/FpmPool "expr=\Q$_\E" reads a variable or a note, which \.htaccess files can set .*: take another source/, "an expression that tenants can change: $_")
+    for '%{env:POOL}', '%{ENV:POOL}', 'x%{reqenv:POOL}', '%{note:POOL}';
 accepted("${define}FpmPool a\nFpmPoolHandlerAlias x\n", 'a handler of another name');
 
 subtest 'httpd -t -D DUMP_FPMPOOLS' => sub {
@@ -276,6 +292,27 @@ FpmPool configuration:
 EOF_DUMP
     ($code, $output) = config_test("<FpmPoolDefine m>\n    FpmPoolServer tcp://127.0.0.1:9000 weight=2 max=7 name=one\n    FpmPoolServer tcp://127.0.0.1:9001 type=fpm backup\n    FpmPoolBalance first\n    FpmPoolCheck ping\n</FpmPoolDefine>\nFpmPool a m\n$define$handler", '-D', 'DUMP_FPMPOOLS');
     like($output, qr{    m \(.*\n        tcp://127\.0\.0\.1:9000 type=fpmpool reuse=on name=one weight=2 max=7\n        tcp://127\.0\.0\.1:9001 type=fpm reuse=off backup\n        balance=first\n        check=ping interval=2s\n        server, as a fallback \(}, 'a pool of several servers, which is a fallback');
+    ($code, $output, $file) = config_test("<FpmPoolDefine \"*\">\n    FpmPoolTimeout first=7s\n</FpmPoolDefine>\n${define}FpmPool \"expr=%{SERVER_NAME}\" a\n<Directory \"/srv\">\nFpmPoolSelectable a\n$handler</Directory>\n<VirtualHost 127.0.0.1:8080>\nServerName b.example\n<If \"true\">\nFpmPool a \"expr=b\"\n</If>\n</VirtualHost>\n", '-D', 'DUMP_FPMPOOLS');
+    $output =~ s/[^\s(]*\Q$file\E/FILE/g;
+    ($dump) = $output =~ /^(FpmPool configuration:\n(?:    .*\n)+)/m;
+    is($dump, <<"EOF_DUMP", 'expressions, what .htaccess may choose, what all pools have') or diag $output;
+FpmPool configuration:
+    FpmPoolSocketDir /run/fpmpool
+    FpmPoolMaxPools 1024
+    * (FILE:11): what all pools have that say nothing else
+    a (FILE:14)
+        unix:/run/a.sock type=fpmpool reuse=on
+        server, as a fallback (FILE:17)
+            connect=1s first=7s idle=60s total=0 keep=30s
+        server, <Directory "/srv">, if .htaccess chooses it (FILE:19)
+            connect=1s first=7s idle=60s total=0 keep=30s
+        virtual host b.example:8080, <If "true"> (FILE:27)
+            connect=1s first=7s idle=60s total=0 keep=30s
+    "expr=%{SERVER_NAME}"
+        server (FILE:17)
+    "expr=b", as a fallback
+        virtual host b.example:8080, <If "true"> (FILE:27)
+EOF_DUMP
     ($code, $output) = config_test("FpmPoolFlush x\n", '-D', 'DUMP_FPMPOOLS');
     unlike($output, qr/FpmPool configuration/, 'a wrong configuration is not shown');
 };
