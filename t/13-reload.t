@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use File::Basename qw(dirname);
 use lib dirname(__FILE__) . '/lib';
+use FPMPool::Board;
 use FPMPool::Client;
 use FPMPool::Test;
 use POSIX ();
@@ -171,17 +172,22 @@ subtest 'a pool that never gets ready does not stop a reload' => sub {
 
 subtest 'twenty reloads leave nothing behind' => sub {
     my $log = test_dir() . '/access.log';
-    my $daemon = start_daemon(conf => { www => { 'access.log' => $log }, other => { pm => 'ondemand' }, tcp => { listen => 'tcp' } });
+    my %seen = FPMPool::Board::needed_keys();
+    my $daemon = start_daemon(conf => { www => { %seen, 'access.log' => $log }, other => { %seen, pm => 'ondemand' }, tcp => { %seen, listen => 'tcp' } });
     my @pool = qw(www other tcp);
     reload($daemon, 'HUP', @pool);    # what is made once is there now
-    asks($daemon->listen_address($_)) for @pool;
+    my $asks = sub {    # and no client is left, which is a socket too
+        asks($daemon->listen_address($_)) for @pool;
+        for my $pool (@pool) { wait_for { FPMPool::Board::look($daemon, $pool)->{pool}{connections} == 0 } 10, "the client of $pool to be closed" }
+    };
+    $asks->();
     my %before = map { $_ => join ' ', sort values %{ descriptors($daemon->pool_pid($_)) } } @pool;
     my $general = sub { $_[0] =~ s{ZendSem\.\w+}{ZendSem}gr =~ s{\d{2,}}{N}gr };
     my $master = descriptor_count($daemon->pid);
     my $memory = memory_of($daemon->pid);
     reload($daemon, $_ % 2 ? 'HUP' : 'USR2', @pool) for 1 .. 20;
     is(descriptor_count($daemon->pid), $master, 'the master has as many descriptors as before');
-    asks($daemon->listen_address($_)) for @pool;
+    $asks->();
     for my $pool (@pool) {
         my $now = join ' ', sort values %{ descriptors($daemon->pool_pid($pool)) };
         is($general->($now), $general->($before{$pool}), "pool process $pool has the same descriptors as before");

@@ -416,11 +416,11 @@ subtest 'the client comes again when the connection is cut' => sub {
             }
             my $peer = $listener->accept or die;
             push @asked, scalar readline $peer;
-            syswrite $peer, $answer[$n] if length $answer[$n];
-            if ($n < $#answer && !defined $answer[$n + 1]) {    # before the client can come to it again
+            if ($n < $#answer && !defined $answer[$n + 1]) {    # before the client, which may come again once it was told
                 close $listener;
                 unlink $path;
             }
+            syswrite $peer, $answer[$n] if length $answer[$n];
             close $peer;
         }
         close $listener;
