@@ -137,8 +137,8 @@ $(BUILD)/test/$(basename $(notdir $(1))): $(1:%.c=$(OBJ)/plain/%.o) $(LIBRARY) |
 endef
 $(foreach file,$(TOOL_SOURCES),$(eval $(call tool_rules,$(file))))
 
-$(REPLAY): $(BUILD)/test/replay_%: t/fuzz/%.c $(LIBRARY) | $(BUILD)/test
-	$(CC) $(DAEMON_CPPFLAGS) -DFUZZ_REPLAY $(DAEMON_CFLAGS) $(SANITIZE) -o $@ $< $(LIBRARY) $(APR_LIBS) $(ACL_LIBS)
+$(REPLAY): $(BUILD)/test/replay_%: t/fuzz/%.c t/fuzz/replay.c $(LIBRARY) | $(BUILD)/test
+	$(CC) $(DAEMON_CPPFLAGS) $(DAEMON_CFLAGS) $(SANITIZE) -o $@ $< t/fuzz/replay.c $(LIBRARY) $(APR_LIBS) $(ACL_LIBS)
 
 FUZZED_fuzz_wire = $(call sources,wire)
 FUZZED_fuzz_control = fpmpoold/master/control_line.c fpmpoold/master/ctl_print.c

@@ -235,6 +235,20 @@ static apr_status_t watch(fpd_child *child)
     return status;
 }
 
+/* What one that is new and one of the master before have in common; it owns the pool. */
+static fpd_child *create(const char *name, fpd_loop *loop, fpd_child_message_fn *on_message,
+                         void *owner, apr_pool_t *pool)
+{
+    fpd_child *child = apr_pcalloc(pool, sizeof(*child));
+
+    child->pool = pool;
+    child->loop = loop;
+    child->owner = owner;
+    child->on_message = on_message;
+    child->source.name = apr_pstrdup(pool, name);
+    return child;
+}
+
 apr_status_t fpd_children_start(fpd_child **started, const char *program, const fpd_plan_pool *plan,
                                 const char *reason, fpd_child_sockets sockets, fpd_loop *loop,
                                 fpd_child_message_fn *on_message, void *owner, const char **step,
@@ -250,14 +264,9 @@ apr_status_t fpd_children_start(fpd_child **started, const char *program, const 
     if (status != APR_SUCCESS) {
         return status;
     }
-    child = apr_pcalloc(pool, sizeof(*child));
-    child->pool = pool;
-    child->loop = loop;
-    child->owner = owner;
-    child->on_message = on_message;
+    child = create(plan->name, loop, on_message, owner, pool);
     child->is_answering = reason != NULL;
     child->started_at = fpd_monotonic_now();
-    child->source.name = apr_pstrdup(pool, plan->name);
     child->source.is_raw_allowed = plan->catch_workers_output && !plan->decorate_workers_output;
     child->slot_count = (uint32_t)plan->max_children;
     status = prepare(&made, plan, step, pool);
@@ -314,9 +323,8 @@ void fpd_children_save(const fpd_child *child, fpd_state_child *saved)
     saved->partial.length = child->source.partial_length;
 }
 
-static void resume_source(fpd_logs_source *source, const fpd_state_child *saved, const char *name)
+static void resume_source(fpd_logs_source *source, const fpd_state_child *saved)
 {
-    source->name = name;
     source->window_start = saved->window_start;
     source->window_lines = (unsigned)saved->window_lines;
     source->suppressed = (unsigned)saved->suppressed;
@@ -336,11 +344,7 @@ apr_status_t fpd_children_resume(fpd_child **resumed, const fpd_state_child *sav
     apr_status_t status;
 
     apr_pool_create(&pool, parent);
-    child = apr_pcalloc(pool, sizeof(*child));
-    child->pool = pool;
-    child->loop = loop;
-    child->owner = owner;
-    child->on_message = on_message;
+    child = create(name, loop, on_message, owner, pool);
     child->pid = (pid_t)saved->pid;
     child->state = (fpd_child_state)saved->state;
     child->is_answering = saved->is_answering;
@@ -356,7 +360,7 @@ apr_status_t fpd_children_resume(fpd_child **resumed, const fpd_state_child *sav
                                                     child->slot_count, pool) != APR_SUCCESS) {
         child->board = NULL;
     }
-    resume_source(&child->source, saved, apr_pstrdup(pool, name));
+    resume_source(&child->source, saved);
     status = watch(child);
     if (status != APR_SUCCESS) {
         (void)kill(child->pid, SIGKILL);

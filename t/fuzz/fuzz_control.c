@@ -3,11 +3,10 @@
  *
  * The first byte chooses: bit 0 set: a status row as table and JSON; else a request line.
  * Invariants are checked with abort: a line that is taken has no control character in it and comes
- * back the same when it is written; what is printed has no byte that a terminal obeys. With
- * -DFUZZ_REPLAY it is a program that runs the files it is given (part of every test run).
+ * back the same when it is written; what is printed has no byte that a terminal obeys.
+ * With replay.c it is a program that runs the files it is given (part of every test run).
  */
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,24 +111,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     return 0;
 }
-
-#ifdef FUZZ_REPLAY
-int main(int argc, char **argv)
-{
-    static uint8_t data[1 << 20];
-
-    for (int i = 1; i < argc; i++) {
-        FILE *file = fopen(argv[i], "rb");
-        size_t size;
-        if (file == NULL) {
-            perror(argv[i]);
-            return 1;
-        }
-        size = fread(data, 1, sizeof(data), file);
-        fclose(file);
-        LLVMFuzzerTestOneInput(data, size);
-    }
-    printf("%d files replayed\n", argc - 1);
-    return argc > 1 ? 0 : 1;
-}
-#endif

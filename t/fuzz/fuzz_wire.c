@@ -2,10 +2,9 @@
  *
  * The first byte chooses: bit 0 the side, bits 1-2 decoder, peek or pairs. Invariants are checked
  * with abort: events do not depend on how bytes are cut, nothing is read or consumed beyond the
- * end. With -DFUZZ_REPLAY it is a program that runs the files it is given (part of every test run).
+ * end. With replay.c it is a program that runs the files it is given (part of every test run).
  */
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -116,24 +115,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     return 0;
 }
-
-#ifdef FUZZ_REPLAY
-int main(int argc, char **argv)
-{
-    static uint8_t data[1 << 20];
-
-    for (int i = 1; i < argc; i++) {
-        FILE *file = fopen(argv[i], "rb");
-        size_t size;
-        if (file == NULL) {
-            perror(argv[i]);
-            return 1;
-        }
-        size = fread(data, 1, sizeof(data), file);
-        fclose(file);
-        LLVMFuzzerTestOneInput(data, size);
-    }
-    printf("%d files replayed\n", argc - 1);
-    return argc > 1 ? 0 : 1;
-}
-#endif
