@@ -7,6 +7,7 @@ use File::Basename qw(dirname);
 use lib dirname(__FILE__) . '/lib';
 use FPMPool::Client;
 use FPMPool::Gate;
+use IO::Socket::INET;
 use FPMPool::Test;
 
 my $root = site('www',
@@ -183,6 +184,24 @@ subtest 'an ondemand pool sleeps without a process and wakes' => sub {
     wait_for { !$daemon->pool_pid } 15, 'no process of it is left';
     is(php_request($daemon, "$root/pid.php")->{status}, 200, 'the next request wakes it');
     ok($daemon->pool_pid, '... with a new pool process');
+};
+
+subtest 'QUIT over TCP' => sub {
+    my $site   = site('quit-tcp', 'slow.php' => slow_script(), 'a.php' => '<?php echo "a";');
+    my $daemon = start_daemon(name => 'quit-tcp', conf => { www => { listen => 'tcp' } });
+    my $slow   = start_slow($site, $daemon, 'www');
+    my $pool   = $daemon->pool_pid;
+    kill STOP => $pool;
+    my @waiting = map { my $client = FPMPool::Client->connect($daemon->listen_address); $client->send_request(script => "$site/a.php"); $client } 1 .. 40;
+    $daemon->signal('QUIT');
+    $daemon->wait_log(qr/Finishing/);
+    kill CONT => $pool;
+    is((grep { ($_->read_answer->{body} // '') eq 'a' } @waiting), 40, 'who had connected, and was not accepted yet, is served');
+    my $late = IO::Socket::INET->new(PeerAddr => $daemon->listen_address, Timeout => 5);
+    ok(!$late, 'who comes while a request is finished is refused at once, and can go elsewhere');
+    open_gate();
+    is($slow->read_answer->{body}, 'done', 'the running request is finished');
+    is($daemon->stop, 0, 'it ends well');
 };
 
 done_testing();

@@ -38,6 +38,17 @@ apr_array_header_t *fpd_pools_list(const fpd_pools *pools, apr_pool_t *scratch)
     return plans;
 }
 
+/* Who comes now would wait for somebody who never accepts: over TCP he is told so, and can go to
+ * another host. What has come already is taken by the pool when it is told to drain. A unix socket
+ * stays, as php-fpm's does, until the end. */
+static void leave_network(fpd_pool_record *record)
+{
+    if (record->listener >= 0 && record->address[0] != '/' && record->current != NULL &&
+        record->current->state != FPD_CHILD_LEAVING && !record->current->is_answering) {
+        fpd_pools_give_listener_up(record);
+    }
+}
+
 void fpd_pools_finish(fpd_pools *pools, int is_graceful, int patience)
 {
     int may_finish = is_graceful && patience > 0;
@@ -50,8 +61,10 @@ void fpd_pools_finish(fpd_pools *pools, int is_graceful, int patience)
         fpd_loop_timer_cancel(record->retry);
         if (may_finish) {
             fpd_pools_drop_next(record);
+            leave_network(record);
         }
     }
+    fpd_listeners_close_spares(pools->listeners);
     for (apr_hash_index_t *i = apr_hash_first(NULL, pools->children); i != NULL;
          i = apr_hash_next(i)) {
         fpd_child *child = apr_hash_this_val(i);

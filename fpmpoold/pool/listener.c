@@ -218,6 +218,18 @@ apr_status_t fpd_listener_start(fpd_pool *pool)
     return status;
 }
 
+void fpd_listener_take_rest(fpd_pool *pool)
+{
+    fpd_listener *listener = pool->listener;
+
+    do {
+        listener->burst = ACCEPTS_AT_ONCE;
+        if (listener->watch != 0) {
+            accept_some(listener, 0);
+        }
+    } while (listener->watch != 0 && listener->burst == ACCEPTS_AT_ONCE);
+}
+
 static void leave(fpd_listener *listener)
 {
     if (listener == NULL || listener->fd < 0) {

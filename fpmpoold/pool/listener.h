@@ -11,6 +11,9 @@ apr_status_t fpd_listener_create(fpd_pool *pool);
 /* Starts to poll the listening sockets. */
 apr_status_t fpd_listener_start(fpd_pool *pool);
 
+/* Accepts what the kernel has accepted already: whoever closes the socket next would reset it. */
+void fpd_listener_take_rest(fpd_pool *pool);
+
 /* Leaves the listening sockets for good and closes our descriptors of them. */
 void fpd_listener_leave(fpd_pool *pool);
 

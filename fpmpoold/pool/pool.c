@@ -46,6 +46,9 @@ void fpd_pool_enter(fpd_pool *pool, fpd_pool_phase phase)
     if (phase <= pool->phase) {
         return;
     }
+    if (phase == FPD_POOL_DRAINING) {
+        fpd_listener_take_rest(pool);
+    }
     pool->phase = phase;
     pool->phase_since = fpd_loop_now(pool->loop);
     fpd_listener_leave(pool);
