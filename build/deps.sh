@@ -20,9 +20,10 @@ if [ "$purpose" = test ]; then
     # wrk: load; valgrind, strace: memory and system calls; git: what belongs to the tree;
     # mariadb-server-core: the programs without the service, for WordPress; libfcgi-bin: cgi-fcgi;
     # passwd: a user for the time of a test; acl: setfacl and getfacl; iproute2: addresses
-    # of a test's own network
+    # of a test's own network; haproxy: a front end of several hosts; python3-yaml: reads a manifest
     packages="$packages check libsubunit-dev clang libclang-rt-14-dev clang-format valgrind strace wrk
-        nginx-light perl git curl procps binutils php-common mariadb-server-core php8.2-mysql libfcgi-bin passwd acl iproute2"
+        nginx-light perl git curl procps binutils php-common mariadb-server-core php8.2-mysql libfcgi-bin passwd acl iproute2
+        haproxy python3-yaml"
 fi
 
 missing=
