@@ -205,6 +205,7 @@ int fpd_frames_next(fpd_frames *frames, fpd_frame *frame)
         error = name_frame(frames->pid, frame, &data, &function);
     }
     if (error < 0) {
+        frames->has_script = 1;
         frames->next = 0;
         return 0;
     }

@@ -33,15 +33,18 @@ typedef struct fpd_frames {
     uintptr_t mark; /* an address passed before: met again it is a loop */
     unsigned steps;
     unsigned marked_at;
+    int has_script; /* the walk has come to the script's own frame */
     int error;
 } fpd_frames;
 
 /* Begins at the innermost call. pid: this process. */
 void fpd_frames_begin(fpd_frames *frames, pid_t pid);
 
-/* The next call outward. Returns 1; 0 at the script's own frame, which is not given; -1 when it
- * could not be read: frames->error is an errno (EPERM, ENOSYS: the system call is refused; others:
- * what was read made no sense, mostly because PHP has gone on). */
+/* The next call outward. Returns 1; 0 at the script's own frame, which is not given, or where there
+ * is none (a function that PHP calls after the script; or PHP has just made the call that the walk
+ * came by, and it leads nowhere yet); -1 when it could not be read: frames->error is an errno
+ * (EPERM, ENOSYS: the system call is refused; others: what was read made no sense, mostly because
+ * PHP has gone on). */
 int fpd_frames_next(fpd_frames *frames, fpd_frame *frame);
 
 /* Is PHP still in the call in which the walk began? */

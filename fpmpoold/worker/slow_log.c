@@ -15,9 +15,24 @@
 #include "base/channel.h"
 #include "base/log_file.h"
 #include "php/frames.h"
+#include "worker/readings.h"
 
 #define STACK_SIZE ((size_t)256 * 1024)
-#define TRIES      8 /* a script that calls and returns all the time is met in between */
+#define TRIES      8  /* a script that calls and returns all the time is met in between */
+#define TRIES_MOST 32 /* until one leads out to the script */
+#define SPARE      64 /* calls that are read beyond those that are written: inner ones may fall out */
+#define WHOLE      (INT64_C(1) << 32)
+
+typedef struct text {
+    size_t length;
+    char bytes[FPD_SLOW_LOG_ENTRY];
+} text;
+
+typedef struct reading {
+    fpd_frames frames;
+    int is_cut; /* outer calls are left out */
+    text lines; /* one for each call */
+} reading;
 
 typedef struct tracer {
     const fpd_worker_setup *setup;
@@ -27,36 +42,37 @@ typedef struct tracer {
     fpd_message_traced answer;
     fpd_frame frame;
     char script[FPD_FRAMES_FILE_SIZE];
-    size_t length; /* of text */
-    char text[FPD_SLOW_LOG_ENTRY];
+    text entry;
+    reading first; /* two of the same calls */
+    reading second;
 } tracer;
 
 /* ---- text -------------------------------------------------------------------------------- */
 
-static void add_bytes(tracer *self, const char *text, size_t length)
+static void add_bytes(text *to, const char *bytes, size_t length)
 {
-    size_t room = sizeof(self->text) - self->length;
+    size_t room = sizeof(to->bytes) - to->length;
 
     length = length < room ? length : room;
-    memcpy(self->text + self->length, text, length);
-    self->length += length;
+    memcpy(to->bytes + to->length, bytes, length);
+    to->length += length;
 }
 
-static void add_text(tracer *self, const char *text)
+static void add_text(text *to, const char *from)
 {
-    add_bytes(self, text, strlen(text));
+    add_bytes(to, from, strlen(from));
 }
 
 /* Names come from scripts: no line of theirs may look like one of ours. */
-static void add_name(tracer *self, const char *name)
+static void add_name(text *to, const char *name)
 {
     for (; *name != '\0'; name++) {
         unsigned char c = (unsigned char)*name;
-        add_bytes(self, c < 0x20 || c == 0x7f ? "." : name, 1);
+        add_bytes(to, c < 0x20 || c == 0x7f ? "." : name, 1);
     }
 }
 
-static void add_number(tracer *self, uint64_t number, unsigned base, int width)
+static void add_number(text *to, uint64_t number, unsigned base, int width)
 {
     char digits[24];
     int at = sizeof(digits);
@@ -65,88 +81,139 @@ static void add_number(tracer *self, uint64_t number, unsigned base, int width)
         digits[--at] = "0123456789abcdef"[number % base];
         number /= base;
     } while (number > 0 || (int)sizeof(digits) - at < width);
-    add_bytes(self, digits + at, sizeof(digits) - (size_t)at);
+    add_bytes(to, digits + at, sizeof(digits) - (size_t)at);
 }
 
-static void add_frame(tracer *self)
+static void add_frame(text *to, const fpd_frame *frame)
 {
-    const fpd_frame *frame = &self->frame;
-
-    add_text(self, "[0x");
-    add_number(self, frame->address, 16, 16);
-    add_text(self, "] ");
+    add_text(to, "[0x");
+    add_number(to, frame->address, 16, 16);
+    add_text(to, "] ");
     if (frame->class_name[0] != '\0') {
-        add_name(self, frame->class_name);
-        add_text(self, frame->is_static ? "::" : "->");
+        add_name(to, frame->class_name);
+        add_text(to, frame->is_static ? "::" : "->");
     }
-    add_name(self, frame->function);
-    add_text(self, "() ");
-    add_name(self, frame->file);
-    add_text(self, ":");
-    add_number(self, frame->line, 10, 1);
-    add_text(self, "\n");
+    add_name(to, frame->function);
+    add_text(to, "() ");
+    add_name(to, frame->file);
+    add_text(to, ":");
+    add_number(to, frame->line, 10, 1);
+    add_text(to, "\n");
 }
 
 static void add_head(tracer *self, const char *time)
 {
-    add_text(self, "\n[");
-    add_text(self, time);
-    add_text(self, "]  [pool ");
-    add_text(self, self->setup->plan->name);
-    add_text(self, "] pid ");
-    add_number(self, (uint64_t)self->pid, 10, 1);
-    add_text(self, "\nscript_filename = ");
-    add_name(self, self->script);
-    add_text(self, "\n");
+    text *to = &self->entry;
+
+    add_text(to, "\n[");
+    add_text(to, time);
+    add_text(to, "]  [pool ");
+    add_text(to, self->setup->plan->name);
+    add_text(to, "] pid ");
+    add_number(to, (uint64_t)self->pid, 10, 1);
+    add_text(to, "\nscript_filename = ");
+    add_name(to, self->script);
+    add_text(to, "\n");
 }
 
-/* ---- the trace --------------------------------------------------------------------------- */
-
-static int add_frames(tracer *self, fpd_frames *frames)
+/* Reads the calls, whole lines. Returns 0 or an errno. */
+static int read_frames(tracer *self, reading *to)
 {
     int more = 1;
+    int64_t left = (int64_t)self->setup->plan->request_slowlog_trace_depth + SPARE;
 
-    fpd_frames_begin(frames, self->pid);
-    for (int depth = self->setup->plan->request_slowlog_trace_depth; depth > 0; depth--) {
-        size_t before = self->length;
-        more = fpd_frames_next(frames, &self->frame);
+    to->lines.length = 0;
+    fpd_frames_begin(&to->frames, self->pid);
+    for (; left > 0; left--) {
+        size_t before = to->lines.length;
+        more = fpd_frames_next(&to->frames, &self->frame);
         if (more <= 0) {
             break;
         }
-        add_frame(self);
-        if (self->length == sizeof(self->text)) {
-            self->length = before; /* whole lines */
+        add_frame(&to->lines, &self->frame);
+        if (to->lines.length == sizeof(to->lines.bytes)) {
+            to->lines.length = before;
             break;
         }
     }
-    return more < 0 ? frames->error : 0;
+    to->is_cut = more > 0;
+    return more < 0 ? to->frames.error : 0;
 }
+
+/* ---- the trace --------------------------------------------------------------------------- */
 
 static int is_final(int error)
 {
     return error == EPERM || error == EACCES || error == ENOSYS;
 }
 
-/* The best of some tries: without an error, and with PHP in the same call behind it as before. */
+/* Puts lines that both readings have into the entry, no more than wanted. */
+static void take_agreed(tracer *self, size_t start, const char *lines, size_t length)
+{
+    int left = self->setup->plan->request_slowlog_trace_depth;
+
+    self->entry.length = start;
+    for (; left > 0 && length > 0; left--) {
+        size_t line = fpd_readings_line(lines, length);
+        if (line > sizeof(self->entry.bytes) - self->entry.length) {
+            break; /* whole lines */
+        }
+        add_bytes(&self->entry, lines, line);
+        lines += line;
+        length -= line;
+    }
+}
+
+static void add_failure(text *to)
+{
+    static const char failure[] = "+++ dump failed\n";
+    size_t most = sizeof(to->bytes) - (sizeof(failure) - 1);
+
+    to->length = to->length < most ? to->length : most;
+    add_text(to, failure);
+}
+
+static int leads_out(const reading *of)
+{
+    return of->frames.has_script || of->is_cut;
+}
+
+/* The script goes on while it is read, and one reading may mix two moments. What a second one finds
+ * again is true of the time between both; the try of which most is left counts, and one that leads
+ * out to the script before any other. */
 static int add_trace(tracer *self)
 {
-    size_t start = self->length;
-    fpd_frames frames;
-    int error;
+    const text *first = &self->first.lines;
+    const text *second = &self->second.lines;
+    size_t start = self->entry.length;
+    int64_t best = -1;
+    int error = 0;
 
-    for (int i = 0; i < TRIES; i++) {
-        self->length = start;
-        error = add_frames(self, &frames);
-        if (is_final(error) || (error == 0 && fpd_frames_are_current(&frames))) {
+    for (int i = 0; i < (best >= WHOLE ? TRIES : TRIES_MOST) && !is_final(error); i++) {
+        error = read_frames(self, &self->first);
+        error = error == 0 ? read_frames(self, &self->second) : error;
+        if (error != 0) {
+            continue;
+        }
+        size_t agreed = 0;
+        size_t at = fpd_readings_agree(first->bytes, first->length, second->bytes, second->length,
+                                       self->first.is_cut || self->second.is_cut, &agreed);
+        int is_whole = leads_out(&self->first) && leads_out(&self->second);
+        int64_t worth = (int64_t)fpd_readings_count(first->bytes + at, agreed);
+        worth += is_whole ? WHOLE : 0;
+        if (worth > best) {
+            best = worth;
+            take_agreed(self, start, first->bytes + at, agreed);
+        }
+        if (is_whole && agreed == first->length && agreed == second->length &&
+            fpd_frames_are_current(&self->second.frames)) {
             break;
         }
     }
-    if (error != 0) {
-        static const char failure[] = "+++ dump failed\n";
-        size_t most = sizeof(self->text) - (sizeof(failure) - 1);
-        self->length = self->length < most ? self->length : most;
-        add_text(self, failure);
+    if (best >= 0) {
+        return 0;
     }
+    add_failure(&self->entry);
     return error;
 }
 
@@ -167,14 +234,15 @@ static void trace(tracer *self, const fpd_message_trace *question, int file)
     if (!is_running(self, question->request)) {
         return;
     }
-    self->length = 0;
+    self->entry.length = 0;
     (void)fpd_frames_script(self->pid, self->script, sizeof(self->script));
     add_head(self, question->time);
     answer->read_error = add_trace(self);
     fpd_board_read_slot(self->setup->board, self->setup->slot, &answer->view);
     if (is_running(self, question->request)) {
         answer->outcome = FPD_TRACE_WRITTEN;
-        answer->write_error = fpd_log_file_write(&self->file, file, self->text, self->length, 0);
+        answer->write_error =
+            fpd_log_file_write(&self->file, file, self->entry.bytes, self->entry.length, 0);
     }
 }
 
