@@ -46,7 +46,9 @@ static int is_ours(const request_rec *r, const fpmp_dir_conf *conf)
             return 1;
         }
     }
-    return 0;
+    /* The handler is the type where nobody has set one. */
+    return conf->ini && (r->finfo.protection & APR_UEXECUTE) && !strcmp(r->handler, "text/html") &&
+           fpmp_ini_is_on(conf->ini, "xbithack");
 }
 
 /* mod_php then leaves the request to httpd, which sends the source. */

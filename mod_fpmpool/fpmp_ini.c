@@ -139,11 +139,22 @@ fpmp_ini *fpmp_ini_merge(apr_pool_t *pool, fpmp_ini *outer, fpmp_ini *inner)
     return apr_hash_merge(pool, inner, outer, merge_entry, NULL);
 }
 
+static int is_true(const char *value)
+{
+    return atoi(value) || !strcasecmp(value, "on") || !strcasecmp(value, "yes") ||
+           !strcasecmp(value, "true");
+}
+
+int fpmp_ini_is_on(fpmp_ini *ini, const char *name)
+{
+    const entry *found = ini ? apr_hash_get(ini, name, APR_HASH_KEY_STRING) : NULL;
+    return found && is_true(found->value);
+}
+
 int fpmp_ini_is_engine_off(fpmp_ini *ini)
 {
     const entry *engine = ini ? apr_hash_get(ini, "engine", APR_HASH_KEY_STRING) : NULL;
-    return engine && !atoi(engine->value) && strcasecmp(engine->value, "on") != 0 &&
-           strcasecmp(engine->value, "yes") != 0 && strcasecmp(engine->value, "true") != 0;
+    return engine && !is_true(engine->value);
 }
 
 /* ---- sending --------------------------------------------------------------------------------- */

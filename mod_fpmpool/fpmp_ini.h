@@ -25,6 +25,9 @@ const char *fpmp_ini_refuse_directory(cmd_parms *cmd, void *dir_conf, const char
  * Owned by pool, or one of both when the other is empty. */
 fpmp_ini *fpmp_ini_merge(apr_pool_t *pool, fpmp_ini *outer, fpmp_ini *inner);
 
+/* Is it set, and to a true value? For those that are mod_php's own: last_modified, xbithack. */
+int fpmp_ini_is_on(fpmp_ini *ini, const char *name);
+
 /* php_flag engine off. */
 int fpmp_ini_is_engine_off(fpmp_ini *ini);
 

@@ -181,6 +181,17 @@ static void override_error(fpmp_response *response)
     r->status_line = NULL;
 }
 
+/* php_flag last_modified on. For the client only: nothing that a script did not say makes a 304. */
+static void set_time_of_file(fpmp_response *response, const fpmp_answer *answer)
+{
+    request_rec *r = response->r;
+    if (response->conf->ini && !answer->has_modified && r->finfo.filetype == APR_REG &&
+        fpmp_ini_is_on(response->conf->ini, "last_modified")) {
+        ap_update_mtime(r, r->finfo.mtime);
+        ap_set_last_modified(r);
+    }
+}
+
 static void settle(fpmp_response *response, fpmp_answer *answer)
 {
     request_rec *r = response->r;
@@ -199,6 +210,7 @@ static void settle(fpmp_response *response, fpmp_answer *answer)
         r->method_number == M_GET && !r->main && (answer->has_modified || answer->has_etag)) {
         response->status = fpmp_answer_meets_conditions(r, answer);
     }
+    set_time_of_file(response, answer);
     if (r->header_only || AP_STATUS_IS_HEADER_ONLY(r->status) || response->status != OK) {
         response->is_discarding = 1;
     }

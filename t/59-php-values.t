@@ -130,7 +130,7 @@ php_value precision 11
 EOF_CONF
 }
 
-my $daemon = start_daemon(conf => { www => { 'pm.max_children' => 1, 'php_admin_value[error_log]' => '/dev/null' } });
+my $daemon = start_daemon(conf => { www => { 'pm.max_children' => 1, 'security.limit_extensions' => '.php .html', 'php_admin_value[error_log]' => '/dev/null' } });
 my $ours = start_httpd(mpm => 'event', docroot => $root, conf => pool_text() . conf_text('fpmpool') . virtual_host());
 
 sub pool_text {
@@ -202,6 +202,26 @@ subtest 'sections for mod_php in .htaccess files of applications' => sub {
 subtest 'php_flag engine off' => sub {
     is(http($ours->url('/engine/a.php'))->{status}, 403, 'refused by default: no source leaks');
     like(http($peer->url('/engine/a.php'))->{body}, qr/<\?php/, 'mod_php sends the source');
+};
+
+subtest 'settings that are of the handler' => sub {
+    my $page = '<?php echo "ran";';
+    for my $place (qw(own own-off)) {
+        my $value = $place eq 'own' ? 'on' : 'off';
+        write_file("$root/$place/.htaccess", "php_flag last_modified $value\nphp_flag xbithack $value\n");
+        write_file("$root/$place/$_", $page) for qw(a.php plain.html bit.html bit.txt group.html);
+        write_file("$root/$place/said.php", '<?php header("Last-Modified: Mon, 01 Jan 2001 00:00:00 GMT"); echo "said";');
+        chmod 0755, "$root/$place/bit.html", "$root/$place/bit.txt";
+        chmod 0674, "$root/$place/group.html";
+        utime 1_600_000_000, 1_600_000_000, glob "$root/$place/*";
+        for my $path (map { "/$place/$_" } qw(a.php said.php plain.html bit.html bit.txt group.html)) {
+            my ($got, $expected) = map { my $answer = http($_->url($path)); "$answer->{status} $answer->{body} " . ($answer->{headers}{'last-modified'} // '-') } $ours, $peer;
+            is($got, $expected, "$path as with mod_php: $expected");
+        }
+    }
+    is(http($ours->url('/own/a.php'))->{headers}{'last-modified'}, 'Sun, 13 Sep 2020 12:26:40 GMT', 'last_modified: the time of the file');
+    is(http($ours->url('/own/a.php'), headers => [ 'If-Modified-Since' => 'Sun, 13 Sep 2020 12:26:40 GMT' ])->{status}, 200, '... which makes no 304');
+    is(http($ours->url('/own/bit.html'))->{body}, 'ran', 'xbithack: an executable page');
 };
 
 subtest 'nothing stays for the next request of the worker' => sub {
