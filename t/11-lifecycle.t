@@ -151,7 +151,8 @@ subtest 'a bad configuration changes nothing' => sub {
 subtest 'USR1 opens the logs anew without touching a worker' => sub {
     my $log    = test_dir() . '/access.log';
     my $daemon = start_daemon(conf => { www => { 'pm.max_children' => 1, 'access.log' => $log } });
-    my @worker = $daemon->worker_pids;
+    my @worker;
+    wait_for { @worker = $daemon->worker_pids } 10, 'a worker';
     php_request($daemon, "$root/pid.php");
     wait_for { -s $log } 5, 'the access log has a line';
     rename $log, "$log.1";

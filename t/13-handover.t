@@ -6,30 +6,16 @@ use warnings;
 use File::Basename qw(dirname);
 use lib dirname(__FILE__) . '/lib';
 use FPMPool::Client;
+use FPMPool::Gate;
 use FPMPool::Test;
 use POSIX ();
 use Time::HiRes ();
 
 my $root = site('www',
     'pid.php'  => '<?php echo posix_getppid();',
-    'slow.php' => '<?php $mine = "' . test_dir() . '/www/run-" . $_GET["n"]; touch($mine); while (!file_exists($mine . "-end")) { usleep(5000); clearstatcache(); } echo posix_getppid();',
+    'slow.php' => slow_script('posix_getppid()'),
     'hello.php' => '<?php usleep(random_int(0, 5000)); echo "hello";',
 );
-chmod 0777, $root;
-
-my $slow_count = 0;
-
-# Starts a request that runs until end_slow.
-sub start_slow {
-    my ($client) = @_;
-    my $n = ++$slow_count;
-    $client->send_request(script => "$root/slow.php", query => "n=$n", keep => 1);
-    wait_for { -e "$root/run-$n" } 20, "slow request $n runs";
-    return $n;
-}
-
-sub end_slow { my ($n) = @_; write_file("$root/run-$n-end", ''); return }
-
 sub connect_to { return FPMPool::Client->connect($_[0], timeout => 60) }
 
 # Pool processes of that pool, draining ones too.
@@ -93,8 +79,7 @@ subtest 'what waits behind a slow request is served by the next generation while
     my $status = sub { return { connect_to($_[0]->listen_address)->request(script => "$root/fpm-status", name => '/fpm-status', keep => 0)->{body} =~ /^(.+?):\s+(\S+)/mg } };
     my $daemon = start_daemon(conf => { www => { 'pm.max_children' => 1, 'pm.status_path' => '/fpm-status' } });
     my $old    = $daemon->pool_pid;
-    my $slow   = connect_to($daemon->listen_address);
-    my $n      = start_slow($slow);
+    my $slow   = start_slow($root, $daemon, 'www', timeout => 60, keep => 1);
     my @waiting = map { connect_to($daemon->listen_address) } 1 .. 5;
     $_->send_request(script => "$root/pid.php", keep => 1) for @waiting;
     wait_for { $status->($daemon)->{'listen queue'} == 5 } 20, 'five wait';
@@ -103,7 +88,7 @@ subtest 'what waits behind a slow request is served by the next generation while
     is_deeply([ map { $_->read_answer->{body} } @waiting ], [ ($new) x 5 ], 'the new generation has served them');
     ok(alive($old), 'the old one runs its slow request');
     is(served_by($waiting[2]), $new, 'their connections are kept');
-    end_slow($n);
+    open_gate();
     is($slow->read_answer->{body}, $old, 'the slow request ends where it began');
     is(served_by($slow), $new, '... and its connection goes on in the new generation');
     wait_for { !alive($old) } 20, 'the old generation ends';
@@ -116,12 +101,12 @@ subtest 'pipelined requests' => sub {
     my $daemon = start_daemon(conf => { www => { 'pm.max_children' => 1 } });
     my $old    = $daemon->pool_pid;
     my $client = connect_to($daemon->listen_address);
-    my $n      = ++$slow_count;
-    my @request = ([ script => "$root/slow.php", query => "n=$n" ], [ script => "$root/pid.php" ], [ script => "$root/pid.php" ]);
+    my $gate   = new_gate();
+    my @request = ([ script => "$root/slow.php", query => gate_query($gate) ], [ script => "$root/pid.php" ], [ script => "$root/pid.php" ]);
     $client->send_bytes(join '', map { FPMPool::Client::request_bytes(@$_, keep => 1) } @request);
-    wait_for { -e "$root/run-$n" } 20, 'the first runs';
+    wait_at_gate($gate);
     my $new = start_reload($daemon);
-    end_slow($n);
+    open_gate($gate);
     my @by = map { $client->read_answer->{body} } @request;
     is(shift @by, $old, 'the first is answered where it began');
     is(scalar(grep { $_ eq $old || $_ eq $new } @by), 2, 'the others too, in order, each once');
@@ -151,11 +136,11 @@ subtest 'half a head' => sub {
 
 subtest 'three generations, each with a request that runs' => sub {
     my $daemon = start_daemon(conf => { www => { 'pm.max_children' => 1 } });
-    my (@slow, @n, @pool);
+    my (@slow, @gate, @pool);
     for my $generation (0 .. 2) {
         push @pool, $generation ? start_reload($daemon) : $daemon->pool_pid;
-        push @slow, connect_to($daemon->listen_address);
-        push @n, start_slow($slow[-1]);
+        push @gate, new_gate();
+        push @slow, start_slow($root, $daemon, 'www', timeout => 60, keep => 1, gate => $gate[-1]);
     }
     is(scalar(generations($daemon)), 3, 'three pool processes');
     my $waiting = connect_to($daemon->listen_address);
@@ -163,7 +148,7 @@ subtest 'three generations, each with a request that runs' => sub {
     my $last = start_reload($daemon);
     is($waiting->read_answer->{body}, $last, 'who waited behind the third is served by the fourth');
     for my $generation (2, 0, 1) {
-        end_slow($n[$generation]);
+        open_gate($gate[$generation]);
         is($slow[$generation]->read_answer->{body}, $pool[$generation], "generation $generation ends its request");
         is(served_by($slow[$generation]), $last, '... and the newest one has the connection');
     }
@@ -188,8 +173,7 @@ subtest 'process_control_timeout = 0 ends what runs, nothing else' => sub {
     my $daemon  = start_daemon(conf => { global => { process_control_timeout => 0 }, www => { 'pm.max_children' => 1 } });
     my $idle    = connect_to($daemon->listen_address);
     served_by($idle);
-    my $running = connect_to($daemon->listen_address);
-    start_slow($running);
+    my $running = start_slow($root, $daemon, 'www', timeout => 60, keep => 1);
     my $waiting = connect_to($daemon->listen_address);
     $waiting->send_request(script => "$root/pid.php", keep => 1);
     my $old = $daemon->pool_pid;

@@ -8,6 +8,7 @@ use File::Basename qw(dirname);
 use File::Copy qw(copy);
 use lib dirname(__FILE__) . '/lib';
 use FPMPool::Client;
+use FPMPool::Gate;
 use FPMPool::Test;
 use POSIX ();
 
@@ -364,16 +365,17 @@ subtest 'environment, working directory, mask' => sub {
     is($at->pool_pid, $pool, 'the directory of the start is gone: the pool is as it was');
 };
 
+my $gated = site('gated', 'slow.php' => slow_script());
 subtest 'a worker of a pool process that died comes to the master, also after a reload' => sub {
     allow_log(qr/exited on signal 9/);
     my $daemon = start_daemon(conf => { www => { 'pm.max_children' => 1 } });
     reload($daemon);
-    my $client = php_connect($daemon);
-    $client->send_request(script => "$root/slow.php");
-    my ($worker) = $daemon->worker_pids;
+    my $client = start_slow($gated, $daemon);
+    my $worker = gate_worker();
     kill 'KILL', $daemon->pool_pid;
     my $parent = wait_for { my ($p) = (read_file("/proc/$worker/stat") =~ /\)\s+\S+ (\d+)/); $p == $daemon->pid ? $p : 0 } 5, 'the orphan';
     is($parent, $daemon->pid, 'it is the subreaper');
+    open_gate();
     wait_for { !-e "/proc/$worker" } 10, 'the orphan ends and is reaped';
     is(asks($daemon), 200, 'and it serves');
 };

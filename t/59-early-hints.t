@@ -6,13 +6,11 @@ use warnings;
 use File::Basename qw(dirname);
 use lib dirname(__FILE__) . '/lib';
 use FPMPool::Client;
+use FPMPool::Gate;
 use FPMPool::HTTP2;
 use FPMPool::Test;
 
-my $gate = test_dir() . '/gates';
-mkdir $gate;
-chmod 0777, $gate;
-my $wait = "while (!file_exists('$gate/open')) usleep(5000);";
+my $wait = wait_code();
 my $root = site('www',
     'page.php'  => "<?php header('Link: </a.css>; rel=preload; as=style'); header('Link: </b.js>; rel=preload', false); header('X-Own: 1');"
         . " \$sent = fpmpool_send_early_hints(); $wait http_response_code(201); echo json_encode(\$sent);",
@@ -27,26 +25,26 @@ my $root = site('www',
 my $daemon = start_daemon(conf => { www => { 'pm.max_children' => 2 } });
 allow_log(qr/exited on signal 9/, qr/FPMP0064: /);
 
-sub open_gate { return write_file("$gate/open", '') }
-sub shut_gate { return unlink "$gate/open" }
+# A page whose gate is open, or the one given.
+sub page { my ($gate) = @_; if (!$gate) { open_gate($gate = new_gate()) } return '/page.php?' . gate_query($gate) }
 
 for my $mpm (qw(event prefork)) {
     subtest "HTTP/1.1, $mpm" => sub {
         my $httpd = start_httpd(mpm => $mpm, docroot => $root, conf => php_routes('fpmpool', $daemon, 'www'));
         my $get = sub { http($httpd->url($_[0]), @_[ 1 .. $#_ ]) };
-        shut_gate();
+        my $gate = new_gate();
         my $http = http_connect(port => $httpd->port, timeout => 20);
-        $http->send_request(GET => '/page.php');
+        $http->send_request(GET => page($gate));
         my $hints = $http->read_head;
         is($hints->{status}, 103, 'the hints come while the script works');
         is(join(', ', map { lc $hints->{list}[ 2 * $_ ] eq 'link' ? $hints->{list}[ 2 * $_ + 1 ] : () } 0 .. $#{ $hints->{list} } / 2),
             '</a.css>; rel=preload; as=style, </b.js>; rel=preload', '... both links');
         is(join(' ', map { $hints->{headers}{$_} // '-' } qw(x-own content-type x-powered-by)), '- - -', '... and nothing else of the script');
-        open_gate();
+        open_gate($gate);
         my $answer = $http->read_answer;
         is("$answer->{status} $answer->{body} $answer->{headers}{'x-own'}", '201 true 1', 'then the page');
         like($answer->{headers}{link}, qr{</a\.css>.*</b\.js>}, '... which has the links too');
-        $http->send_request(GET => '/page.php');
+        $http->send_request(GET => page());
         $http->read_head;
         is($http->read_answer->{status}, 201, 'the connection serves on');
         $http->send_request(GET => '/twice.php');
@@ -61,7 +59,7 @@ for my $mpm (qw(event prefork)) {
         is($http->read_head->{status}, 103, 'POST');
         is($http->read_answer->{body}, 3, '... its body is there');
         $http = http_connect(port => $httpd->port, timeout => 20);
-        $http->send_request(GET => '/page.php', version => 'HTTP/1.0');
+        $http->send_request(GET => page(), version => 'HTTP/1.0');
         $answer = $http->read_answer;
         is("$answer->{status} $answer->{body}", '201 true', 'HTTP/1.0 gets the page alone');
         $http = http_connect(port => $httpd->port, timeout => 20);
@@ -74,11 +72,10 @@ for my $mpm (qw(event prefork)) {
 
 subtest 'HTTP/2' => sub {
     plan(skip_all => 'curl has no HTTP/2') unless FPMPool::HTTP2::is_available();
-    open_gate();
     for my $case ([ 'on', '103 201' ], [ 'off', '201' ]) {
         my ($switch, $expected) = @$case;
         my $httpd = start_httpd(docroot => $root, modules => ['http2'], conf => "Protocols h2c http/1.1\nH2EarlyHints $switch\n" . php_routes('fpmpool', $daemon, 'www'));
-        my $head = `curl -sS --http2-prior-knowledge --max-time 20 -o /dev/null -D - '@{[ $httpd->url('/page.php') ]}'`;
+        my $head = `curl -sS --http2-prior-knowledge --max-time 20 -o /dev/null -D - '@{[ $httpd->url(page()) ]}'`;
         is(join(' ', $head =~ m{^HTTP/2 (\d+)}mg), $expected, "H2EarlyHints $switch");
         like((split /\r?\n\r?\n/, $head)[0], qr{^link: </a\.css>; rel=preload; as=style}mi, '... with the links') if $switch eq 'on';
         $httpd->stop;
@@ -86,8 +83,8 @@ subtest 'HTTP/2' => sub {
 };
 
 subtest 'other front ends' => sub {
-    open_gate();
-    my $answer = php_request($daemon, "$root/page.php");
+    open_gate(my $gate = new_gate());
+    my $answer = php_request($daemon, "$root/page.php", query => gate_query($gate));
     like($answer->{stdout}, qr/\AStatus: 201.*\r\n\r\nfalse\z/s, 'no 103 block, and the function says false');
 };
 done_testing();

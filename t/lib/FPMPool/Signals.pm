@@ -8,24 +8,20 @@ use strict;
 use warnings;
 use Exporter 'import';
 use FPMPool::Client;
+use FPMPool::Gate;
 use FPMPool::Peer;
 use FPMPool::Test;
 use IO::Select;
 
 our @EXPORT = qw(launch occupy open_gates end_of_request end_of_connection who_serves lines_of check_case);
 
-my $serial = 0;
-my ($gate, $root);
+my $root;
 
 sub make_site {
     return if $root;
-    $gate = test_dir() . '/gate';
-    mkdir $gate;
-    chmod 0777, $gate;
     $root = site('www',
         'pid.php'  => '<?php echo getmypid();',
-        'slow.php' => '<?php $g = $_GET["g"]; touch("$g.began"); $end = hrtime(true) + 20e9;
-            while (!file_exists("$g.go") && hrtime(true) < $end) { usleep(5000); clearstatcache(); } echo "done";',
+        'slow.php' => slow_script(),
     );
     return;
 }
@@ -34,7 +30,7 @@ sub make_site {
 sub launch {
     my ($start, $timeout, $state) = @_;
     make_site();
-    my $name   = "$gate/" . ++$serial;
+    my $name   = new_gate();
     my %pool   = ('pm.max_children' => 1, $state eq 'log' ? ('access.log' => "$name.log") : ());
     my $server = $start->(conf => { global => { process_control_timeout => $timeout }, www => \%pool }, wait => 0);
     return { server => $server, state => $state, gate => $name };
@@ -48,9 +44,7 @@ sub occupy {
     ($case->{worker}) = wait_for { my ($pid) = $server->worker_pids; $pid } 30, 'a worker';
     $case->{began} = $server->log_length;
     if ($case->{state} eq 'request') {
-        $case->{client} = php_connect($server, undef, timeout => 30);
-        $case->{client}->send_request(script => "$root/slow.php", query => "g=$case->{gate}");
-        wait_for { -e "$case->{gate}.began" } 30, 'the request to run';
+        $case->{client} = start_slow($root, $server, undef, timeout => 30, gate => $case->{gate});
         return;
     }
     my $client = php_connect($server, undef, timeout => 30);
@@ -65,7 +59,7 @@ sub occupy {
 sub open_gates {
     my (@case) = grep { $_->{state} eq 'request' } @_;
     eval { wait_for { @case == grep { IO::Select->new($_->{client}->socket)->can_read(0) } @case } 1, 'all to be cut' };
-    write_file("$_->{gate}.go", '') for @case;
+    open_gate($_->{gate}) for @case;
     return;
 }
 
