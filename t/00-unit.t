@@ -1,5 +1,6 @@
 # Every unit test program of both builds (plain and with sanitizers), and the replay of the fuzz
 # corpus. One line for each check; a program that dies, hangs or runs no check is a failure.
+# long: 70 s
 
 use strict;
 use warnings;

@@ -1,5 +1,6 @@
 # The master once more with sanitizers (FPMPool::Sanitizers; 00-unit.t runs the unit tests of both builds). The interpreter host is
 # 37-valgrind.t's, since PHP opens its extensions in a way that libasan refuses.
+# long: 150 s
 
 use strict;
 use warnings;

@@ -1,4 +1,5 @@
 # The module once more with sanitizers (FPMPool::Sanitizers): its configuration, its requests, their failures.
+# long: 60 s
 
 use strict;
 use warnings;

@@ -1,4 +1,5 @@
 # The module with many processes and servers, once more with sanitizers (FPMPool::Sanitizers).
+# long: 60 s
 
 use strict;
 use warnings;

@@ -1,6 +1,7 @@
 # Sections 2.1 to 2.3 beside the living peer: what options do to a daemon that runs, exit codes of starts that fail, pid
 # files, titles, where the log goes (background, terminal, file, -O) and in which order its lines come, starts without
 # root, php.ini by -c, -n, -d and the environment. Exit codes of options alone are in 10-command-line.t.
+# long: 40 s
 
 use strict;
 use warnings;

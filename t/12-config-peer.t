@@ -14,6 +14,7 @@
 #   - a value that ends in "$" does not get the line end too
 #   - cases marked `ours`: we refuse what the peer takes, with this message (it would not start, or worse)
 #   - cases marked `better`: [what the peer says, what we say], with the reason beside them
+# long: 80 s
 
 use strict;
 use warnings;

@@ -1,6 +1,7 @@
 # From a source tree to an installation: configure's options and errors, what make builds again, what
 # make install puts where, and that the installed daemon runs with the installed configuration, also
 # with the capabilities of the shipped unit alone.
+# long: 60 s
 
 use strict;
 use warnings;

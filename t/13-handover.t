@@ -1,5 +1,6 @@
 # A reload closes no connection: kept connections, what waits in the queue and half-sent heads go from
 # one generation of a pool to the next, over unix and TCP sockets, behind every front end.
+# long: 40 s
 
 use strict;
 use warnings;

@@ -1,5 +1,6 @@
 # A reload, or the end, in the middle of something else: what the executed master must still know of
 # processes that it did not start, and pool processes that leave, start or talk just then.
+# long: 60 s
 
 use strict;
 use warnings;

@@ -1,5 +1,6 @@
 # A reload executes the program that is on disk, as the same process: an upgraded one takes over, one that is missing,
 # broken, slow or of another kind changes nothing; pools, requests, logs, limits and signals go on over it.
+# long: 45 s
 
 use strict;
 use warnings;

@@ -8,6 +8,7 @@
 #     only after it has forked (the last subtest)
 #   - a pool process answers status when no worker is idle, and starts none for it
 #   - workers that die at once are replaced with growing pauses (14-log-lines.t has the peer's lines)
+# long: 60 s
 
 use strict;
 use warnings;

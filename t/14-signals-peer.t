@@ -2,6 +2,7 @@
 # worker is idle, has a request, or has an idle kept connection: what becomes of the request, the connection, the
 # worker, the daemon and its process id, and which lines the log gets. The expectation is what php-fpm does in this
 # run. Where fpmpoold is meant to do something else, %meant has the case, both outcomes and the reason.
+# long: 30 s
 
 use strict;
 use warnings;

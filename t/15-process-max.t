@@ -1,5 +1,6 @@
 # process.max: the workers of all pools together are never more; no pool is starved; what dies or is
 # replaced gives its place back.
+# long: 30 s
 
 use strict;
 use warnings;

@@ -1,5 +1,6 @@
 # What systemd is told, beside what php-fpm tells it, and what it passes: notifications through a path and
 # an abstract name, reports, the watchdog, reload and stop; listening sockets of a service manager.
+# long: 45 s
 
 use strict;
 use warnings;

@@ -1,6 +1,7 @@
 # request_terminate_timeout: whatever a request does when its time is over, its client gets an answer,
 # its shutdown functions and destructors run, access.log has its line, and the worker serves on where
 # that is possible.
+# long: 60 s
 
 use strict;
 use warnings;

@@ -1,6 +1,7 @@
 # Requests of every kind, sent to fpmpoold and to Debian's php-fpm in the same run, and their answers
 # compared: header block, body, STDERR text, END_REQUEST. The expectation is always the live peer's
 # answer. A case that is meant to differ says what each side answers, and why.
+# long: 150 s
 
 use strict;
 use warnings;

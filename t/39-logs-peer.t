@@ -1,6 +1,7 @@
 # What workers print and PHP logs, beside php-fpm's log: the same configuration, the same scripts, the same lines,
 # decorated and bare, at each level, at several log_limits. Deliberate differences stand here with their reason.
 # Then what php-fpm cannot: a log whose reader has stopped, and a log daemon that does not read.
+# long: 40 s
 
 use strict;
 use warnings;

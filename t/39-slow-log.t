@@ -1,5 +1,6 @@
 # The slow log: what it says of scripts that compute, sleep, wait for a database or a stream; that none of them
 # notices; that message, entry and counter always agree; and the peer's own entries for the same scripts.
+# long: 80 s
 
 use strict;
 use warnings;

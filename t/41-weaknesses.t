@@ -1,6 +1,7 @@
 # What php-fpm is known to do wrong (its four security fixes of 2026, and the weaknesses of its life cycle, isolation,
 # protocol and figures), each shown beside fpmpoold in the same run: php-fpm's answer and the right one. "Once failed"
 # is what the installed php-fpm has fixed: there both must be right.
+# long: 50 s
 
 use strict;
 use warnings;

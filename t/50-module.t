@@ -1,5 +1,6 @@
 # What a site sees of mod_fpmpool when all is well, under each MPM, with our daemon behind it
 # (FPMPOOL_TEST_DAEMON=/usr/sbin/php-fpm8.2: with php-fpm, as type=fpm), and once with php-fpm.
+# long: 45 s
 
 use strict;
 use warnings;

@@ -1,5 +1,6 @@
 # What mod_fpmpool makes of a server that fails: the status, the log line, the framing that shows the
 # client what happened; and what it does with a client that fails. Fake peers do the failing.
+# long: 50 s
 
 use strict;
 use warnings;

@@ -1,5 +1,6 @@
 # One table of requests in every combination of MPM, protocol and kind of socket: what works in one cell of the matrix works
 # in all. Depth is in the tests of each topic; this one finds the cell that nobody looked at.
+# long: 30 s
 
 use strict;
 use warnings;

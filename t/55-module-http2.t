@@ -1,5 +1,6 @@
 # Scripts through mod_fpmpool over HTTP/2 (mod_http2, cleartext): streams side by side, bodies with and
 # without a length, answers during an upload, cuts, clients that go away. With our daemon, php-fpm and a fake peer.
+# long: 30 s
 
 use strict;
 use warnings;

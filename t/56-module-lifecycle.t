@@ -2,6 +2,7 @@
 # through mod_fpmpool and, as a handler that takes as long, for that script through mod_proxy_fcgi: no restart costs
 # more requests with the module than without it. And nothing stays behind: no descriptor, no connection, no worker that
 # works for a client that is gone.
+# long: 40 s
 
 use strict;
 use warnings;

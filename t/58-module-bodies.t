@@ -1,6 +1,7 @@
 # Bodies of requests, with real scripts: every mode of FpmPoolBody in HTTP/1.1 and HTTP/2, httpd's limits and filters, uploads that
 # end too early, answers that come before the upload has ended, what is on the disk meanwhile. (What goes over the wire is in
 # 51-module-failures.t, full disks in 58-module-spool.t, HTTP/2 in 55-module-http2.t.)
+# long: 40 s
 
 use strict;
 use warnings;

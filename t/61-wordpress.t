@@ -4,6 +4,7 @@
 #
 # Nothing leaves the machine: wp-config's constants WP_HTTP_BLOCK_EXTERNAL and DISABLE_WP_CRON see to
 # it, and mail goes to a file. FPMPOOL_TEST_DAEMON=/usr/sbin/php-fpm8.2 runs it on Debian's php-fpm.
+# long: 30 s
 
 use strict;
 use warnings;
