@@ -21,7 +21,7 @@ my $root = site('www',
     'body.php'  => '<?php $b = file_get_contents("php://input"); echo strlen($b), " ", md5($b);',
     'large.php' => '<?php for ($i = 0; $i < 320; $i++) { echo str_repeat(chr(97 + $i % 26), 65536); }',
 );
-my %host = (a => start_host('a', 11), b => start_host('b', 12), c => start_host('c', 13));
+my %host = (a => start_host('a', 11), b => start_host('b', 12), c => start_host('c', 13), d => start_host('d', 14));
 my $stranger = start_host('stranger', 20);
 my $lost     = start_host('lost', 21);
 
@@ -36,7 +36,7 @@ sub start_pool {
         },
     );
 }
-my %daemon = map { $_ => start_pool($_) } qw(a b c);
+my %daemon = map { $_ => start_pool($_) } qw(a b c d);
 
 sub pool {
     my ($name, $servers, @lines) = @_;
@@ -52,6 +52,7 @@ my $httpd = start_httpd(
         . pool('plain', [qw(a b c)], 'FpmPoolHealth fails=2 retry=500ms..2s', 'FpmPoolBalance roundrobin')
         . pool('first', [qw(a b)], 'FpmPoolBalance first', 'FpmPoolRetry idempotent', 'FpmPoolHealth fails=50')
         . pool('alone', [qw(c)])
+        . pool('patient', [qw(d)], 'FpmPoolTimeout first=10min')
         . pool('six', [ map { "tcp://[" . $host{$_}->v6 . "]:9000" } qw(a b c) ])
         . pool('refused', ['tcp://10.0.0.12:9001']),
 );
@@ -66,6 +67,12 @@ sub spread {
 }
 
 sub lines { my ($mark) = @_; return -e $mark ? scalar(() = read_file($mark) =~ /\n/g) : 0 }
+
+# A script that computes for long on a host that will vanish.
+my $patient = http_connect(port => $httpd->port, timeout => 90);
+$patient->send_request(GET => "/patient/slow.php?mark=$marks/patient&go=$marks/never", headers => [ Connection => 'close' ]);
+wait_for { lines("$marks/patient") } 10, 'a script that runs';
+$host{d}->cut;
 
 # Workers of a pool that have a request.
 sub busy { my ($name) = @_; return scalar grep { $_->{state} !~ /\A(?:idle|free)/i } @{ FPMPool::Board::look($daemon{$name}, 'www')->{slots} } }
@@ -190,6 +197,14 @@ subtest 'distance and loss' => sub {
     my %status;
     $status{ get('/all/who.php')->{status} }++ for 1 .. 40;
     is(join(' ', map { "$_=$status{$_}" } sort keys %status), '200=40', 'every page comes');
+};
+
+subtest 'a script was running on a host that vanished' => sub {
+    allow_log(qr/FPMP0064: pool patient/);
+    is($patient->read_answer->{status}, 502, 'its client has an answer long before first=10min');
+    like($httpd->log_text, qr/FPMP0064: pool patient/, '... and the log says that the connection was lost');
+    kill KILL => descendants($daemon{d}->pid), $daemon{d}->pid;
+    $daemon{d}->crash;
 };
 
 subtest 'an httpd that vanished holds nothing' => sub {

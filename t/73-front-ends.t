@@ -29,7 +29,7 @@ sub start_pool {
     my ($name) = @_;
     return start_daemon(
         name => "daemon-$name", prefix => $host{$name}->prefix, env => { HOST_NAME => $name },
-        conf => "[global]\nprocess_control_timeout = 10s\ninclude = $shipped/pool.conf\nenv[HOST_NAME] = $name\nphp_admin_value[post_max_size] = 64M\n",
+        conf => "[global]\ncontrol_socket = " . test_dir() . "/$name.ctl\nprocess_control_timeout = 10s\ninclude = $shipped/pool.conf\nenv[HOST_NAME] = $name\nphp_admin_value[post_max_size] = 64M\n",
     );
 }
 my %daemon = map { $_ => start_pool($_) } qw(a b c);
@@ -93,10 +93,22 @@ for my $front (qw(mod_fpmpool mod_proxy_balancer nginx HAProxy)) {
         is(get('/body.php', method => 'POST', body => $body)->{body}, length($body) . ' ' . md5_hex($body), 'an upload of 10 MiB');
         is(md5_hex(get('/large.php')->{body}), md5_hex($body), 'a download of 10 MiB');
 
+        my %length = map { $_ => $daemon{$_}->log_length } keys %daemon;
         my @status = orders("$front-reload", 30, sub { $_->signal('USR2') for values %daemon });
         is(statuses(@status), '200=30', 'all three reload: no order is lost');
         is(join(' ', grep { lines("$marks/$front-reload-$_") != 1 } 1 .. 30), '', '... none is executed twice');
+        $daemon{$_}->wait_log(qr/ready to handle connections/, 20, $length{$_}) for keys %daemon;
         wait_for { !grep { my $daemon = $_; 1 != (() = grep { process_title($_) =~ /\Afpmpool-php/ } children($daemon->pid)) } values %daemon } 20, 'the old generations';
+
+        # a host that its operator has taken out answers 503 to those who come
+        my $ctl = sub { system(build_path('bin/fpmpoold'), '--ctl-socket', test_dir() . '/a.ctl', '--ctl', @_, 'shop') };
+        is($ctl->('drain'), 0, 'a host is drained');
+        my %drained = (GET => statuses(map { get('/who.php')->{status} } 1 .. 12), POST => statuses(orders("$front-drained", 12, sub {})));
+        my %right = (mod_fpmpool => 'GET 200=12 POST 200=12', nginx => 'GET 200=12 POST 200=.*');
+        like("GET $drained{GET} POST $drained{POST}", qr/^$right{$front}$/, '... its 503 is no reason for the client to see one') if $right{$front};
+        note("$front, a drained host: GET $drained{GET} POST $drained{POST}");
+        is((wait_for { statuses(map { get('/who.php')->{status} } 1 .. 12) eq '200=12' } 20, 'the others'), 1, '... its checks find it') if $front eq 'HAProxy';
+        is($ctl->('restart'), 0, '... and restarted');
 
         # a host without power: nothing is closed, nobody is told
         my $from = $server->log_length;
@@ -116,7 +128,7 @@ for my $front (qw(mod_fpmpool mod_proxy_balancer nginx HAProxy)) {
     };
     allow_log(qr/pool process \d+ exited on signal 9/,
         qr/FPMP00(?:63|64|73|85|87): /,
-        qr/AH00957|AH01114|AH01079|AH01067|AH01068|AH01075|AH10\d+|\bAH0\d+.*10\.0\.0\.12/,
+        qr/AH00957|AH01114|AH01071: Got error 'fpmpool: pool shop: drained|AH01079|AH01067|AH01068|AH01075|AH10\d+|\bAH0\d+.*10\.0\.0\.12/,
         qr/upstream (?:timed out|prematurely closed|server temporarily disabled)|connect\(\) failed|no live upstreams|buffered to a temporary file|keepalive.*upstream|a client request body is buffered/,
         qr{Server shop/b is DOWN|Server shop/b.*(?:failed|is UP)});
 }
