@@ -130,7 +130,8 @@ for my $front (qw(mod_fpmpool mod_proxy_balancer nginx HAProxy)) {
         qr/FPMP00(?:63|64|73|85|87): /,
         qr/AH00957|AH01114|AH01071: Got error 'fpmpool: pool shop: drained|AH01079|AH01067|AH01068|AH01075|AH10\d+|\bAH0\d+.*10\.0\.0\.12/,
         qr/upstream (?:timed out|prematurely closed|server temporarily disabled)|connect\(\) failed|no live upstreams|buffered to a temporary file|keepalive.*upstream|a client request body is buffered/,
-        qr{Server shop/b is DOWN|Server shop/b.*(?:failed|is UP)});
+        qr/FastCGI sent in stderr: "fpmpool: pool shop: drained by the operator"/,
+        qr{Server shop/[ab] is DOWN});
 }
 
 done_testing();
