@@ -1,5 +1,6 @@
 # Pools whose servers are other hosts, over TCP: who gets requests, hosts that vanish without a word (no RST), come back,
 # answer into the void, die during POSTs; clients that are not allowed; connections to httpds that vanished.
+# long: 53 s
 
 use strict;
 use warnings;

@@ -1,5 +1,6 @@
 # Other front ends before pools on several hosts: HAProxy, nginx, mod_proxy_balancer, and mod_fpmpool, each with the very
 # file that conf/examples/several-hosts has, at the very addresses that the files name.
+# long: 56 s
 
 use strict;
 use warnings;
