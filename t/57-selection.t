@@ -1,5 +1,6 @@
 # Which pool serves a request: names that expressions give, ten thousand of them without a restart, and what .htaccess files
 # may choose. One daemon with three pools; sockets of names are links to theirs. Each pool says which one it is.
+# long: 30 s
 
 use strict;
 use warnings;
