@@ -113,6 +113,11 @@ START_TEST(test_ten_thousand_names_and_four_hundred_children)
                          APR_SUCCESS);
     }
     ck_assert_uint_le(fpmp_share_size(large), 96 * 1024 * 1024);
+    fpmp_share_keys found = {NULL, 0, NULL, 0, NAMES, 0}; /* as many that come at run time */
+    fpmp_share *other = NULL;
+    ck_assert_int_eq(fpmp_share_open(&other, memory, memory, ROWS_OF_400, &found, &records),
+                     APR_SUCCESS);
+    ck_assert_uint_le(fpmp_share_size(other), 72 * 1024 * 1024);
 }
 END_TEST
 
