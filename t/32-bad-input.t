@@ -25,7 +25,8 @@ my $daemon = start_daemon(conf => {
     www   => { 'pm.max_children' => 2 },
     brief => { 'pm.max_children' => 1, request_head_timeout => '1s' },
 });
-my @workers = $daemon->worker_pids;
+my @workers;
+wait_for { (@workers = $daemon->worker_pids) == 2 } 10, "both workers";
 my $pool    = $daemon->pool_pid;
 
 sub serves {

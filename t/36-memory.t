@@ -38,7 +38,7 @@ my $daemon = start_daemon(conf => {
         'access.format' => '"%R %u %m %r%Q%q %s %C %M %{Content-type}o %{HTTP_HOST}e"', 'php_admin_value[error_log]' => '/dev/null', 'php_value[display_errors]' => 0,
     },
 });
-my ($worker) = $daemon->worker_pids;
+my ($worker) = wait_for { my ($one) = $daemon->worker_pids; $one } 10, "a worker";
 
 my @kind = (
     [ 'hello.php' ], [ 'hello.php', query => 'a=1&b[]=2', params => { HTTP_COOKIE => 'a=b; c=d', HTTP_AUTHORIZATION => 'Basic YWxpY2U6czNjcmV0' } ], [ 'hello.php', method => 'HEAD' ],

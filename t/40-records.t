@@ -24,7 +24,7 @@ my $root = site('www',
 );
 my $ours   = start_daemon(conf => { www => { 'pm.max_children' => 1, FPMPool::Board::needed_keys() } });
 my $theirs = -x '/usr/sbin/php-fpm8.2' ? start_php_fpm(conf => { www => { 'pm.max_children' => 1 } }) : undef;
-my ($worker) = $ours->worker_pids;
+my ($worker) = wait_for { my ($one) = $ours->worker_pids; $one } 10, "a worker";
 my ($flag, $compared) = (0, 0);
 my $md5_of_abc = '900150983cd24fb0d6963f7d28e17f72';
 
