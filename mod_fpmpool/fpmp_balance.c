@@ -4,6 +4,7 @@
  * decide and counts the request there. Must not connect and must not log.
  */
 #include "fpmp_balance.h"
+#include "fpmp_clock.h"
 
 #include <http_core.h>
 #include <http_protocol.h>
@@ -139,6 +140,14 @@ int fpmp_balance_take(const fpmp_global *global, const fpmp_pool *pool, fpmp_wis
         sched_yield(); /* so that two who both want the last place do not meet again and again */
     }
     return FPMP_SELECT_FULL;
+}
+
+int fpmp_balance_has_room(const fpmp_global *global, const fpmp_pool *pool, const fpmp_wish *wish,
+                          uint64_t tried)
+{
+    fpmp_view views[FPMP_SERVERS_MAX];
+    look(global, pool, tried, fpmp_health_time(fpmp_clock_now()), views);
+    return fpmp_select_server(pool->servers, views, pool->server_count, wish) != FPMP_SELECT_FULL;
 }
 
 void fpmp_balance_release(const fpmp_global *global, const fpmp_server *server)

@@ -17,6 +17,10 @@ void fpmp_balance_wish(request_rec *r, const fpmp_pool *pool, fpmp_wish *wish);
 int fpmp_balance_take(const fpmp_global *global, const fpmp_pool *pool, fpmp_wish *wish,
                       uint64_t tried, apr_time_t now);
 
+/* Would it find one now that is not at its max=? Counts nothing. */
+int fpmp_balance_has_room(const fpmp_global *global, const fpmp_pool *pool, const fpmp_wish *wish,
+                          uint64_t tried);
+
 void fpmp_balance_release(const fpmp_global *global, const fpmp_server *server);
 
 /* Ties the visitor to that server (FpmPoolBalance sticky), if he is not. */

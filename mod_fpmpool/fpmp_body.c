@@ -218,6 +218,13 @@ static int must_be_whole(const fpmp_body *body, const fpmp_dir_conf *conf, int c
     return conf->body_mode == FPMP_BODY_BUFFER;
 }
 
+static void announce_wait(const fpmp_body *body)
+{
+    if (body->on_wait) {
+        body->on_wait(body->on_wait_data);
+    }
+}
+
 int fpmp_body_prepare(fpmp_body *body, const fpmp_dir_conf *conf, const fpmp_pool *pool,
                       int can_stream_unknown)
 {
@@ -233,12 +240,14 @@ int fpmp_body_prepare(fpmp_body *body, const fpmp_dir_conf *conf, const fpmp_poo
     most = body->length >= 0 ? body->memory_size : most;
     fpmp_body_fill result = fill_memory(body, APR_NONBLOCK_READ, most);
     if (result == FPMP_FILL_WAIT && body->r->expecting_100) {
+        announce_wait(body);
         result = await_first(body, most);
     }
     if (result != FPMP_FILL_ERROR && !body->is_at_end) {
         if (!must_be_whole(body, conf, can_stream_unknown)) {
             return OK;
         }
+        announce_wait(body);
         result = fill_memory(body, APR_BLOCK_READ, most);
     }
     if (result == FPMP_FILL_ERROR) {

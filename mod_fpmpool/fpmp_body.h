@@ -31,7 +31,9 @@ typedef struct fpmp_body {
     apr_off_t file_length;
     int is_at_end;        /* the client sent all */
     apr_size_t keep_most; /* how much of what is streamed stays in memory for another attempt */
-    int status;           /* why reading failed: an HTTP status; 0: it did not */
+    void (*on_wait)(void *data); /* NULL, or: called when fpmp_body_prepare waits for the client */
+    void *on_wait_data;
+    int status; /* why reading failed: an HTTP status; 0: it did not */
     apr_bucket_brigade *input;
     uint8_t *chunk; /* private to fill */
     apr_size_t memory_sent;

@@ -8,6 +8,7 @@
 #include "fpmp_conf.h"
 #include "fpmp_conf_define.h"
 #include "fpmp_conf_select.h"
+#include "fpmp_limit.h"
 
 #include <httpd.h>
 #include <http_config.h>
@@ -83,6 +84,8 @@ void *fpmp_conf_dir_merge(apr_pool_t *pool, void *outer_conf, void *inner_conf)
     }
     fpmp_pool_overlay(&merged->server_timeouts, &inner->server_timeouts);
     fpmp_pool_overlay(&merged->section_timeouts, &inner->section_timeouts);
+    fpmp_limit_overlay(&merged->server_limit, &inner->server_limit);
+    fpmp_limit_overlay(&merged->section_limit, &inner->section_limit);
     if (inner->server_retry.is_set) {
         merged->server_retry = inner->server_retry;
     }
@@ -206,6 +209,13 @@ static const char *set_timeout(cmd_parms *cmd, void *dir_conf, const char *argum
     }
     (void)fpmp_conf_note_line(server_of(cmd)->limits, cmd, conf);
     return fpmp_conf_read_timeouts(cmd, arguments, &conf->section_timeouts);
+}
+
+static const char *set_limit(cmd_parms *cmd, void *dir_conf, const char *arguments)
+{
+    fpmp_dir_conf *conf = dir_conf;
+    return fpmp_conf_read_limit(cmd, arguments,
+                                cmd->path ? &conf->section_limit : &conf->server_limit);
 }
 
 static const char *set_retry_after(cmd_parms *cmd, void *dir_conf, const char *text)
@@ -457,6 +467,9 @@ const command_rec fpmp_conf_directives[] = {
                      "off|safe|idempotent [attempts=2] [within=2s] [body=64K]"),
     AP_INIT_RAW_ARGS("FpmPoolTimeout", set_timeout, NULL, EVERYWHERE,
                      "connect=1s first=60s idle=60s total=0 keep=30s: time limits of a request"),
+    AP_INIT_RAW_ARGS("FpmPoolLimit", set_limit, NULL, EVERYWHERE,
+                     "[requests=N] [queue=M] [wait=5s] [perip=K] [status=503] [retry-after=5]: how "
+                     "many requests of a pool are let in, over all children"),
     AP_INIT_TAKE1("FpmPoolRetryAfter", set_retry_after, NULL, EVERYWHERE,
                   "seconds for the Retry-After header of a 503"),
     AP_INIT_FLAG("FpmPoolCheckScript", set_check_script, NULL, EVERYWHERE,

@@ -69,6 +69,8 @@ typedef struct fpmp_dir_conf {
     fpmp_timeouts section_timeouts;   /* FpmPoolTimeout inside of sections: goes first */
     fpmp_retry server_retry;          /* FpmPoolRetry, likewise */
     fpmp_retry section_retry;
+    fpmp_limit server_limit; /* FpmPoolLimit, likewise */
+    fpmp_limit section_limit;
     int retry_after; /* seconds */
     int checks_script;
     fpmp_authorization authorization;

@@ -31,6 +31,9 @@ const char *fpmp_conf_read_timeouts(cmd_parms *cmd, const char *arguments, fpmp_
 /* off, safe or idempotent, then attempts= within= body=, into *retry. */
 const char *fpmp_conf_read_retry(cmd_parms *cmd, const char *arguments, fpmp_retry *retry);
 
+/* requests= queue= wait= perip= status= retry-after= into *limit. */
+const char *fpmp_conf_read_limit(cmd_parms *cmd, const char *arguments, fpmp_limit *limit);
+
 /* A number of bytes with K or M behind it, from least to most. */
 const char *fpmp_conf_read_size(apr_pool_t *pool, const char *text, apr_size_t least,
                                 apr_size_t most, apr_size_t *size);

@@ -4,6 +4,7 @@
  */
 #include "fpmp_conf_dump.h"
 #include "fpmp_conf.h"
+#include "fpmp_limit.h"
 #include "fpmp_select.h"
 
 #include <http_config.h>
@@ -71,6 +72,19 @@ static const char *describe_set(apr_pool_t *memory, const fpmp_timeouts *timeout
     return text;
 }
 
+/* What is limited; "": nothing is. */
+static const char *describe_limit(apr_pool_t *memory, const fpmp_limit *limit)
+{
+    if (!fpmp_limit_is_set(limit)) {
+        return "";
+    }
+    return apr_psprintf(memory,
+                        "            requests=%u queue=%u wait=%s perip=%u status=%d "
+                        "retry-after=%d\n",
+                        limit->requests, limit->queue, describe_time(memory, limit->wait),
+                        limit->per_address, limit->status, limit->retry_after);
+}
+
 static const char *name_server(const server_rec *server, const server_rec *main, apr_pool_t *memory)
 {
     if (server == main) {
@@ -86,6 +100,7 @@ static const char *name_server(const server_rec *server, const server_rec *main,
  * only the one with the line. */
 static int print_uses(apr_file_t *out, const fpmp_pool *pool, server_rec *main, apr_pool_t *memory)
 {
+    const fpmp_global *global = fpmp_conf_global(main);
     static const char *const kinds[] = {"", ", as a fallback", ", if .htaccess chooses it"};
     int count = 0;
     for (const server_rec *server = main; server; server = server->next) {
@@ -99,10 +114,14 @@ static int print_uses(apr_file_t *out, const fpmp_pool *pool, server_rec *main, 
             }
             fpmp_timeouts here = fpmp_select_timeouts(&use->place->section_timeouts, pool,
                                                       &defaults->server_timeouts);
-            apr_file_printf(out, "        %s%s%s%s (%s:%d)\n            %s\n",
+            fpmp_limit limit =
+                fpmp_limit_resolve(&use->place->section_limit, pool, &defaults->server_limit,
+                                   &global->defaults.limit, defaults->retry_after);
+            apr_file_printf(out, "        %s%s%s%s (%s:%d)\n            %s\n%s",
                             name_server(server, main, memory), use->section ? ", " : "",
                             use->section ? use->section : "", kinds[use->kind], use->file,
-                            use->line, describe_timeouts(memory, &here));
+                            use->line, describe_timeouts(memory, &here),
+                            describe_limit(memory, &limit));
             count++;
         }
     }

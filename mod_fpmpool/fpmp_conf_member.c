@@ -1,4 +1,5 @@
-/* fpmp_conf_member.c - what stands in <FpmPoolDefine>: servers, balance, health, checks, retries.
+/* fpmp_conf_member.c - what stands in <FpmPoolDefine>: servers, balance, health, checks, retries,
+ * limits.
  *
  * Runs in the parent while the configuration is read. Refuses what it can see alone; must not keep
  * anything outside of httpd's configuration pools.
@@ -31,6 +32,8 @@ void fpmp_conf_init_pool(fpmp_pool *pool, const fpmp_pool *defaults)
                                      apr_time_from_sec(2), apr_time_from_sec(1)};
     if (defaults) {
         *pool = *defaults;
+        /* It goes behind those of servers and virtual hosts, which a pool's own goes before. */
+        memset(&pool->limit, 0, sizeof(pool->limit));
         return;
     }
     memset(pool, 0, sizeof(*pool));
@@ -323,11 +326,67 @@ const char *fpmp_conf_read_retry(cmd_parms *cmd, const char *arguments, fpmp_ret
     return wrong ? apr_pstrcat(cmd->pool, "FpmPoolRetry: ", wrong, NULL) : NULL;
 }
 
+/* ---- FpmPoolLimit ---------------------------------------------------------------------------- */
+
+static const char *set_count(cmd_parms *cmd, const char *word, unsigned *count)
+{
+    int number = 0;
+    const char *wrong = read_number(cmd, word, strchr(word, '=') + 1, 0, FPMP_LIMIT_MAX, &number);
+    *count = (unsigned)number;
+    return wrong;
+}
+
+static const char *set_limit_word(cmd_parms *cmd, const char *word, fpmp_limit *limit)
+{
+    if (is_option(word, "requests=")) {
+        limit->requests_set = 1;
+        return set_count(cmd, word, &limit->requests);
+    }
+    if (is_option(word, "queue=")) {
+        limit->queue_set = 1;
+        return set_count(cmd, word, &limit->queue);
+    }
+    if (is_option(word, "perip=")) {
+        limit->per_address_set = 1;
+        return set_count(cmd, word, &limit->per_address);
+    }
+    if (is_option(word, "wait=")) {
+        limit->wait_set = 1;
+        return read_time(cmd, word, word + 5, apr_time_from_msec(1), &limit->wait);
+    }
+    if (is_option(word, "status=")) {
+        limit->status_set = 1;
+        return read_number(cmd, word, word + 7, 400, 599, &limit->status);
+    }
+    if (is_option(word, "retry-after=")) {
+        limit->retry_after_set = 1;
+        return read_number(cmd, word, word + 12, 0, 86400, &limit->retry_after);
+    }
+    return apr_psprintf(
+        cmd->pool,
+        "\"%s\": known are requests= queue= wait= perip= status= and retry-after=", word);
+}
+
+const char *fpmp_conf_read_limit(cmd_parms *cmd, const char *arguments, fpmp_limit *limit)
+{
+    const char *wrong =
+        *arguments ? NULL : "one of requests= queue= wait= perip= status= retry-after= is needed";
+    while (!wrong && *arguments) {
+        wrong = set_limit_word(cmd, ap_getword_conf(cmd->pool, &arguments), limit);
+    }
+    return wrong ? apr_pstrcat(cmd->pool, "FpmPoolLimit: ", wrong, NULL) : NULL;
+}
+
 /* ---- all of them ----------------------------------------------------------------------------- */
 
 static const char *set_retry(cmd_parms *cmd, const char *arguments, fpmp_pool *pool)
 {
     return fpmp_conf_read_retry(cmd, arguments, &pool->retry);
+}
+
+static const char *set_limit(cmd_parms *cmd, const char *arguments, fpmp_pool *pool)
+{
+    return fpmp_conf_read_limit(cmd, arguments, &pool->limit);
 }
 
 static const char *set_timeouts(cmd_parms *cmd, const char *arguments, fpmp_pool *pool)
@@ -342,7 +401,8 @@ const char *fpmp_conf_read_member(cmd_parms *cmd, ap_directive_t *member, fpmp_p
         const char *(*read)(cmd_parms *, const char *, fpmp_pool *);
     } known[] = {{"FpmPoolServer", add_server},   {"FpmPoolTimeout", set_timeouts},
                  {"FpmPoolBalance", set_balance}, {"FpmPoolHealth", set_health},
-                 {"FpmPoolCheck", set_check},     {"FpmPoolRetry", set_retry}};
+                 {"FpmPoolCheck", set_check},     {"FpmPoolRetry", set_retry},
+                 {"FpmPoolLimit", set_limit}};
     ap_directive_t *outer = cmd->directive;
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (!strcasecmp(member->directive, known[i].name)) {
@@ -353,8 +413,10 @@ const char *fpmp_conf_read_member(cmd_parms *cmd, ap_directive_t *member, fpmp_p
             return wrong;
         }
     }
-    return apr_psprintf(cmd->pool,
-                        "%s is not allowed in <FpmPoolDefine>: only FpmPoolServer, FpmPoolTimeout, "
-                        "FpmPoolBalance, FpmPoolHealth, FpmPoolCheck and FpmPoolRetry are",
-                        member->directive);
+    return apr_psprintf(
+        cmd->pool,
+        "%s is not allowed in <FpmPoolDefine>: only FpmPoolServer, FpmPoolTimeout, "
+        "FpmPoolBalance, FpmPoolHealth, FpmPoolCheck, FpmPoolRetry and FpmPoolLimit "
+        "are",
+        member->directive);
 }

@@ -7,8 +7,9 @@
 #include <string.h>
 
 static const char *const states[FPMP_COUNTERS_STATES + 1] = {
-    "ok",  "down",  "full",   "overload", "timeout", "died",  "lost", "invalid",
-    "cut", "abort", "client", "refused",  "filter",  "other", NULL};
+    "ok",         "down",          "full",  "overload", "timeout", "died",   "lost",
+    "invalid",    "cut",           "abort", "client",   "refused", "filter", "limit",
+    "queue-full", "queue-timeout", "perip", "other",    NULL};
 
 const char *fpmp_counters_state_name(int state)
 {

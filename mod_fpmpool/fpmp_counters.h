@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 /* The values of the note fpmpool-state, in the order of fpmp_counters_state_name. */
-#define FPMP_COUNTERS_STATES 14
+#define FPMP_COUNTERS_STATES 18
 
 /* All 0 at first. */
 typedef struct fpmp_counters {

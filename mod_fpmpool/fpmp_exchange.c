@@ -36,11 +36,6 @@ static int is_idempotent(const request_rec *r)
     }
 }
 
-static fpmp_record *record_of(const fpmp_task *task)
-{
-    return fpmp_balance_record(task->global, task->server);
-}
-
 /* ---- figures --------------------------------------------------------------------------------- */
 
 /* The server at which the request's end counts: each one's attempts are its own. */
@@ -76,6 +71,7 @@ void fpmp_exchange_close(fpmp_task *task)
     end_count(task, (uint64_t)task->r->bytes_sent,
               task->course.end - (task->servers_asked > 1 ? task->began : task->course.start));
     move_to_pool(task, NULL);
+    fpmp_admit_leave(&task->admission);
     release_pools(task);
 }
 
@@ -96,6 +92,8 @@ static void enter_pool(fpmp_task *task, int at)
         fpmp_select_retry(&task->conf->section_retry, task->pool, &task->conf->server_retry);
     fpmp_balance_wish(task->r, task->pool, &task->wish);
     task->wish.takes_down = takes_down;
+    fpmp_admit_turn_to(&task->admission, task->r, task->conf, task->global, task->pool,
+                       task->timeouts.total);
 }
 
 /* What it means for a request that one of its pools is not to be had. OK: the others may serve. */
@@ -144,21 +142,27 @@ int fpmp_exchange_open(fpmp_task *task)
     return status;
 }
 
-/* Nobody is left in this pool. Returns 1 if there is somebody to look at elsewhere. */
-static int leave_pool(fpmp_task *task, int is_full)
+/* Nobody is left in this pool, or it lets nobody in (why: what fpmp_admit_take said). Returns 1 if
+ * there is somebody to look at elsewhere. */
+static int leave_pool(fpmp_task *task, int why)
 {
-    int why = is_full || task->was_overload ? FPMP_FAILOVER_OVERLOAD : FPMP_FAILOVER_DOWN;
-    if (task->pool_at + 1 < task->pool_count && (task->conf->fails_over & why)) {
+    int is_refused = why == FPMP_ADMIT_REFUSED;
+    int is_busy = is_refused || why == FPMP_SELECT_FULL;
+    int when = is_busy || task->was_overload ? FPMP_FAILOVER_OVERLOAD : FPMP_FAILOVER_DOWN;
+    if (is_refused && task->admission.answer == FPMP_LIMIT_PER_ADDRESS) {
+        return 0; /* the pool is well: a fallback would only get what is too much */
+    }
+    if (task->pool_at + 1 < task->pool_count && (task->conf->fails_over & when)) {
         enter_pool(task, task->pool_at + 1);
         return 1;
     }
-    if (task->was_lost && !task->came_back) {
+    if (task->was_lost && !task->came_back && !is_refused) {
         task->came_back = 1;
         task->tried = 0;
         return 1;
     }
     /* All are down and nobody was asked: rather one that is down than nobody. */
-    if (!task->has_failed && !task->wish.takes_down && !is_full) {
+    if (!task->has_failed && !task->wish.takes_down && !is_busy) {
         task->wish.takes_down = 1;
         enter_pool(task, 0);
         return 1;
@@ -166,15 +170,23 @@ static int leave_pool(fpmp_task *task, int is_full)
     return 0;
 }
 
-static int refuse_all(fpmp_task *task, int is_full)
+static int refuse_all(fpmp_task *task, int why)
 {
-    if (!task->has_failed) {
-        task->status = HTTP_SERVICE_UNAVAILABLE;
-        task->state = is_full ? "full" : "down";
+    fpmp_pool_record *record = fpmp_balance_pool_record(task->global, task->pool);
+    const fpmp_admission *admission = &task->admission;
+    if (task->has_failed) {
+        return task->status;
     }
-    if (!task->has_failed && is_full) {
-        fpmp_failure_log_limit(task->r, task->pool,
-                               &fpmp_balance_pool_record(task->global, task->pool)->limit);
+    task->status = HTTP_SERVICE_UNAVAILABLE;
+    task->state = why == FPMP_SELECT_FULL ? "full" : "down";
+    if (why == FPMP_SELECT_FULL) {
+        fpmp_failure_log_limit(task->r, task->pool, &record->limit);
+    } else if (why == FPMP_ADMIT_REFUSED) {
+        task->status = admission->limit.status;
+        task->is_refused = 1;
+        task->state = fpmp_limit_state(admission->answer);
+        fpmp_failure_log_refusal(task->r, task->pool, &admission->limit, admission->answer,
+                                 &record->refused[admission->answer]);
     }
     return task->status;
 }
@@ -191,14 +203,16 @@ static void tie(fpmp_task *task, int index)
     fpmp_balance_tie(r, task->pool, &task->wish, index);
 }
 
-/* Chooses the server of the next attempt. OK, or the status for the client. */
+/* Chooses the server of the next attempt. OK, the status for the client, or FPMP_EXCHANGE_GONE. */
 static int pick(fpmp_task *task)
 {
     for (;;) {
-        task->began = fpmp_clock_now();
         task->wish.avoids_trials = task->has_failed;
-        int index =
-            fpmp_balance_take(task->global, task->pool, &task->wish, task->tried, task->began);
+        int index = fpmp_admit_take(&task->admission, task->r, task->global, &task->wish,
+                                    task->tried, &task->began);
+        if (task->admission.is_limited) {
+            task->course.waiting = task->admission.waited;
+        }
         if (index >= 0) {
             task->server = &task->pool->servers[index];
             task->tried |= UINT64_C(1) << index;
@@ -208,8 +222,11 @@ static int pick(fpmp_task *task)
             task->in_count = task->server;
             return OK;
         }
-        if (!leave_pool(task, index == FPMP_SELECT_FULL)) {
-            return refuse_all(task, index == FPMP_SELECT_FULL);
+        if (index == FPMP_ADMIT_GONE) {
+            return FPMP_EXCHANGE_GONE;
+        }
+        if (!leave_pool(task, index)) {
+            return refuse_all(task, index);
         }
     }
 }
@@ -226,7 +243,8 @@ static void note_no_connection(fpmp_task *task, apr_status_t error)
     task->was_lost = 0;
     task->status = HTTP_SERVICE_UNAVAILABLE;
     task->state = is_full ? "full" : "down";
-    int is_worth = fpmp_share_complain(&record_of(task)->failure, fpmp_clock_now(), &suppressed);
+    fpmp_record *record = fpmp_balance_record(task->global, task->server);
+    int is_worth = fpmp_share_complain(&record->failure, fpmp_clock_now(), &suppressed);
     fpmp_failure_log_connect(task->r, task->pool, task->server, error, is_worth, suppressed);
     fpmp_verdict_no_connection(task, error);
 }
@@ -278,12 +296,13 @@ static void drop_connection(fpmp_task *task)
 static void release(fpmp_task *task)
 {
     if (task->server) {
-        fpmp_balance_release(task->global, task->server);
+        fpmp_admit_release(task->global, task->pool, task->server);
         task->server = NULL;
     }
 }
 
-void fpmp_exchange_give_back(fpmp_task *task, int is_clean)
+/* For its server; its place in the pool stays for the next one. */
+static void end_attempt(fpmp_task *task, int is_clean)
 {
     if (task->connection && is_clean && task->keeps) {
         task->connection->served++;
@@ -294,6 +313,12 @@ void fpmp_exchange_give_back(fpmp_task *task, int is_clean)
         drop_connection(task);
     }
     release(task);
+}
+
+void fpmp_exchange_give_back(fpmp_task *task, int is_clean)
+{
+    end_attempt(task, is_clean);
+    fpmp_admit_leave(&task->admission);
 }
 
 /* ---- may it go on? --------------------------------------------------------------------------- */
@@ -371,7 +396,8 @@ static int obtain(fpmp_task *task, int wants_fresh)
     }
 }
 
-int fpmp_exchange_probe(fpmp_task *task)
+/* Picks servers until one accepts a connection. */
+static int find_alive(fpmp_task *task)
 {
     for (;;) {
         int status = pick(task);
@@ -381,19 +407,35 @@ int fpmp_exchange_probe(fpmp_task *task)
         task->keeps = task->server->reuses && task->timeouts.keep > 0;
         task->connection = task->keeps ? take_alive(task) : NULL;
         if (task->connection || open_connection(task)) {
-            break;
+            return OK;
         }
         if (!leave_server(task)) {
             return task->status;
         }
     }
-    fpmp_exchange_give_back(task, 1);
+}
+
+int fpmp_exchange_probe(fpmp_task *task)
+{
+    if (!task->r->expecting_100 && !task->admission.is_limited) {
+        return OK;
+    }
+    int status = task->r->expecting_100 ? find_alive(task) : pick(task);
+    if (status != OK) {
+        return status;
+    }
+    end_attempt(task, 1);
     /* The request itself starts anew: its time begins when the body is there. */
     task->has_failed = 0;
     task->first_try = 0;
     task->wish.takes_down = 0;
     enter_pool(task, 0);
     return OK;
+}
+
+static void pause_admission(void *data)
+{
+    fpmp_admit_pause(data);
 }
 
 int fpmp_exchange_read_body(fpmp_task *task)
@@ -404,6 +446,8 @@ int fpmp_exchange_read_body(fpmp_task *task)
             can_stream &= task->pools[i]->servers[at].type == FPMP_TYPE_FPMPOOL;
         }
     }
+    task->body.on_wait = pause_admission;
+    task->body.on_wait_data = &task->admission;
     task->body.keep_most = task->retry.level == FPMP_RETRY_OFF ? 0 : task->retry.body;
     return fpmp_body_prepare(&task->body, task->conf, task->pool, can_stream);
 }
@@ -512,7 +556,7 @@ static int go_on(fpmp_task *task, fpmp_relay_result result)
     task->state = "lost";
     const char *what = fpmp_failure_find(result)->state;
     apr_time_t began = task->began;
-    fpmp_exchange_give_back(task, 0);
+    end_attempt(task, 0);
     if (pick(task) != OK) {
         fpmp_notes_begin(task->r, &task->course, pool, failed);
         return 0;

@@ -8,10 +8,13 @@
 #ifndef FPMP_EXCHANGE_H
 #define FPMP_EXCHANGE_H
 
+#include "fpmp_admit.h"
 #include "fpmp_body.h"
 #include "fpmp_conn.h"
 #include "fpmp_relay.h"
 #include "fpmp_select.h"
+
+#define FPMP_EXCHANGE_GONE (-100) /* in place of a status: the client went away */
 
 /* One request on its way; lives on the handler's stack, which fills the first group. */
 typedef struct fpmp_task {
@@ -31,11 +34,13 @@ typedef struct fpmp_task {
     /* how it ended, or why nobody took it */
     int status;
     const char *state; /* note fpmpool-state */
+    int is_refused;    /* by FpmPoolLimit: admission.limit */
 
     /* private */
     const fpmp_pool *pools[FPMP_POOLS_MAX];
     int pool_count;
     int pool_at;
+    fpmp_admission admission;
     fpmp_retry retry;
     fpmp_wish wish;
     uint64_t tried;    /* servers of the pool that had it */
@@ -59,22 +64,23 @@ typedef struct fpmp_task {
 /* Finds the pools. OK, or a status (logged): 403 for `none`, 500, 503 with task->state. */
 int fpmp_exchange_open(fpmp_task *task);
 
-/* Would a request that were sent now find a server? OK or a status: a client that waits for "100
- * Continue" shall not upload to a pool that is not there. */
+/* Before the body is read: waits for the request's turn; and would it find a server, if its client
+ * waits for "100 Continue"? Nobody shall upload to a pool that refuses, or is not there. OK, a
+ * status or FPMP_EXCHANGE_GONE. */
 int fpmp_exchange_probe(fpmp_task *task);
 
 /* Reads the body, as far as it is read before it is sent. OK or a status. */
 int fpmp_exchange_read_body(fpmp_task *task);
 
 /* Sends it, until it is answered or nobody is left. OK: *result, of the last attempt, and its
- * connection is open; else a status, with task->state. */
+ * connection is open; else a status, with task->state, or FPMP_EXCHANGE_GONE. */
 int fpmp_exchange_run(fpmp_task *task, fpmp_relay_result *result);
 
 /* The request is over: counts it where its last attempt was. */
 void fpmp_exchange_close(fpmp_task *task);
 
 /* The attempt is over for its server: the connection goes back or is closed, the request is no
- * longer under way there. */
+ * longer under way there, nor in its pool. */
 void fpmp_exchange_give_back(fpmp_task *task, int is_clean);
 
 #endif

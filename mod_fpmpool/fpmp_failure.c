@@ -157,6 +157,51 @@ void fpmp_failure_log_limit(request_rec *r, const fpmp_pool *pool, fpmp_complain
         pool->name, describe_suppressed(r->pool, suppressed));
 }
 
+/* What has happened, and the next step. */
+static const char *describe_refusal(apr_pool_t *pool, const fpmp_limit *limit,
+                                    fpmp_limit_answer answer)
+{
+    switch (answer) {
+    case FPMP_LIMIT_QUEUE_FULL:
+        return apr_psprintf(pool,
+                            "%u requests wait already (FpmPoolLimit queue=): raise queue= or "
+                            "requests=, or find what makes the requests slow",
+                            limit->queue);
+    case FPMP_LIMIT_QUEUE_TIMEOUT:
+        return apr_psprintf(pool,
+                            "it has waited for its turn for %" APR_TIME_T_FMT
+                            " ms (FpmPoolLimit wait=): find what makes the requests slow, or raise "
+                            "requests=",
+                            apr_time_as_msec(limit->wait));
+    case FPMP_LIMIT_PER_ADDRESS:
+        return apr_psprintf(
+            pool,
+            "%u requests of this client's address are here already (FpmPoolLimit "
+            "perip=): raise it if that is meant; behind a proxy, set up mod_remoteip",
+            limit->per_address);
+    default:
+        return apr_psprintf(pool,
+                            "%u requests are under way (FpmPoolLimit requests=): raise it, add "
+                            "queue=, or find what makes the requests slow",
+                            limit->requests);
+    }
+}
+
+void fpmp_failure_log_refusal(request_rec *r, const fpmp_pool *pool, const fpmp_limit *limit,
+                              fpmp_limit_answer answer, fpmp_complaint *about)
+{
+    static const char *const ids[FPMP_LIMIT_REASONS] = {[FPMP_LIMIT_REQUESTS] = "FPMP0110: ",
+                                                        [FPMP_LIMIT_QUEUE_FULL] = "FPMP0111: ",
+                                                        [FPMP_LIMIT_QUEUE_TIMEOUT] = "FPMP0112: ",
+                                                        [FPMP_LIMIT_PER_ADDRESS] = "FPMP0113: "};
+    unsigned suppressed = 0;
+    int is_worth = fpmp_share_complain(about, fpmp_clock_now(), &suppressed);
+    ap_log_rerror(APLOG_MARK, is_worth ? APLOG_WARNING : APLOG_DEBUG, 0, r,
+                  "%spool %s: %s%s (script %s)", ids[answer], pool->name,
+                  describe_refusal(r->pool, limit, answer),
+                  describe_suppressed(r->pool, suppressed), r->filename);
+}
+
 /* A server without others is asked all the same: why it cannot answer has been said. */
 void fpmp_failure_log_down(const server_rec *where, const fpmp_pool *pool,
                            const fpmp_server *server, const char *reason)

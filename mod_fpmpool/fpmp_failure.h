@@ -2,6 +2,7 @@
 #ifndef FPMP_FAILURE_H
 #define FPMP_FAILURE_H
 
+#include "fpmp_limit.h"
 #include "fpmp_relay.h"
 #include "fpmp_share.h"
 
@@ -28,6 +29,10 @@ void fpmp_failure_log_connect(request_rec *r, const fpmp_pool *pool, const fpmp_
 
 /* All servers of the pool have their max= of requests. */
 void fpmp_failure_log_limit(request_rec *r, const fpmp_pool *pool, fpmp_complaint *about);
+
+/* FpmPoolLimit has refused it. */
+void fpmp_failure_log_refusal(request_rec *r, const fpmp_pool *pool, const fpmp_limit *limit,
+                              fpmp_limit_answer answer, fpmp_complaint *about);
 
 /* A server changes its state: one line for each change. */
 void fpmp_failure_log_down(const server_rec *where, const fpmp_pool *pool,

@@ -148,30 +148,50 @@ static void note_user(request_rec *r, const fpmp_dir_conf *conf)
 static int refuse(fpmp_task *task, int status, const char *state)
 {
     note_end(task, state);
-    if (status == HTTP_SERVICE_UNAVAILABLE && task->conf->retry_after > 0) {
-        apr_table_setn(task->r->err_headers_out, "Retry-After",
-                       apr_itoa(task->r->pool, task->conf->retry_after));
+    int seconds = status == HTTP_SERVICE_UNAVAILABLE ? task->conf->retry_after : 0;
+    if (task->is_refused) {
+        seconds = task->admission.limit.retry_after;
+    }
+    if (seconds > 0) {
+        apr_table_setn(task->r->err_headers_out, "Retry-After", apr_itoa(task->r->pool, seconds));
     }
     return status;
 }
 
+static int leave_client(fpmp_task *task)
+{
+    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, task->r,
+                  "FPMP0056: pool %s: the client went away before the end of the response",
+                  task->pool->name);
+    task->r->connection->aborted = 1;
+    note_end(task, "abort");
+    return OK;
+}
+
+/* There was no answer: a status, or FPMP_EXCHANGE_GONE. */
+static int end_unanswered(fpmp_task *task, int status)
+{
+    return status == FPMP_EXCHANGE_GONE ? leave_client(task) : refuse(task, status, task->state);
+}
+
 /* ---- the request ----------------------------------------------------------------------------- */
 
-static int prepare(fpmp_task *task)
+/* Returns 1 if it is ready to be sent; else *status is what the handler returns. */
+static int prepare(fpmp_task *task, int *status)
 {
     fpmp_body_open(&task->body, task->r);
-    if (task->body.kind != FPMP_BODY_NONE && task->r->expecting_100) {
-        int status = fpmp_exchange_probe(task);
-        if (status != OK) {
-            return refuse(task, status, task->state);
-        }
+    *status = task->body.kind != FPMP_BODY_NONE ? fpmp_exchange_probe(task) : OK;
+    if (*status != OK) {
+        *status = end_unanswered(task, *status);
+        return 0;
     }
-    int status = fpmp_exchange_read_body(task);
-    if (status != OK) {
+    *status = fpmp_exchange_read_body(task);
+    if (*status != OK) {
         task->r->connection->keepalive = AP_CONN_CLOSE;
-        return refuse(task, status, "client");
+        *status = refuse(task, *status, "client");
+        return 0;
     }
-    return OK;
+    return 1;
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -189,16 +209,6 @@ static int redirect(fpmp_task *task)
     }
     note_end(task, "ok");
     ap_internal_redirect_handler(task->relay.response.redirect, r);
-    return OK;
-}
-
-static int leave_client(fpmp_task *task)
-{
-    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, task->r,
-                  "FPMP0056: pool %s: the client went away before the end of the response",
-                  task->pool->name);
-    task->r->connection->aborted = 1;
-    note_end(task, "abort");
     return OK;
 }
 
@@ -296,14 +306,14 @@ static int fail(fpmp_task *task, fpmp_relay_result result)
 
 static int run(fpmp_task *task)
 {
-    int status = prepare(task);
-    if (status != OK) {
+    int status = OK;
+    if (!prepare(task, &status)) {
         return status;
     }
     fpmp_relay_result result = FPMP_RELAY_LOST;
     status = fpmp_exchange_run(task, &result);
     if (status != OK) {
-        return refuse(task, status, task->state);
+        return end_unanswered(task, status);
     }
     status = result == FPMP_RELAY_DONE ? succeed(task) : fail(task, result);
     fpmp_response_close(&task->relay.response);
@@ -326,6 +336,7 @@ int fpmp_handler_run(request_rec *r)
     task.conf = conf;
     task.global = fpmp_conf_global(r->server);
     task.course.start = fpmp_clock_now();
+    task.course.waiting = -1;
     status = fpmp_exchange_open(&task);
     if (status == OK) {
         status = run(&task);
@@ -338,6 +349,10 @@ int fpmp_handler_run(request_rec *r)
 /* ---- setting up ------------------------------------------------------------------------------ */
 
 #define RETAINED_KEY "mod_fpmpool-share"
+
+/* Besides the MPM's threads those of mod_http2 run requests (H2MaxWorkers, by default 1.5 of them).
+ */
+#define SLOTS_FOR 4
 
 /* What outlives a configuration. */
 typedef struct retained {
@@ -357,7 +372,7 @@ static int count_places(const fpmp_global *global)
 }
 
 /* The names of everything, by index. */
-static fpmp_share_keys list_keys(const fpmp_global *global, apr_pool_t *ptemp)
+static fpmp_share_keys list_keys(const fpmp_global *global, int threads, apr_pool_t *ptemp)
 {
     uint64_t *pools = apr_pcalloc(ptemp, ((size_t)global->pool_count + 1) * sizeof(*pools));
     uint64_t *servers = apr_pcalloc(ptemp, ((size_t)global->server_count + 1) * sizeof(*servers));
@@ -373,7 +388,8 @@ static fpmp_share_keys list_keys(const fpmp_global *global, apr_pool_t *ptemp)
                              servers,
                              global->server_count,
                              global->max_names,
-                             count_places(global)};
+                             count_places(global),
+                             SLOTS_FOR * (threads > 1 ? threads : 1)};
 }
 
 int fpmp_handler_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
@@ -386,10 +402,14 @@ int fpmp_handler_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pt
     fpmp_global *global = fpmp_conf_global(main);
     retained *kept = get_retained();
     int children = 0;
+    int threads = 0;
     apr_status_t status = ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &children);
     if (status == APR_SUCCESS) {
+        status = ap_mpm_query(AP_MPMQ_HARD_LIMIT_THREADS, &threads);
+    }
+    if (status == APR_SUCCESS) {
         /* At a graceful restart the old children are still there. */
-        fpmp_share_keys keys = list_keys(global, ptemp);
+        fpmp_share_keys keys = list_keys(global, threads, ptemp);
         global->records = apr_palloc(pconf, sizeof(*global->records));
         status = fpmp_share_open(&kept->share, main->process->pool, pconf, 2 * children + 8, &keys,
                                  global->records);
@@ -404,15 +424,23 @@ int fpmp_handler_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pt
     return OK;
 }
 
+/* Its places are free. */
+static void wake_all(const fpmp_global *global, const fpmp_share *share)
+{
+    for (int i = 0; global && global->records && i < global->pool_count; i++) {
+        fpmp_queue_wake(share, global->records->pools[i]);
+    }
+}
+
 void fpmp_handler_child_status(server_rec *main, pid_t child, ap_generation_t generation, int slot,
                                mpm_child_status status)
 {
     const retained *kept = get_retained();
-    (void)main;
     (void)generation;
     (void)slot;
     if (status == MPM_CHILD_EXITED && kept->share) {
         fpmp_share_leave(kept->share, child);
+        wake_all(fpmp_conf_global(main), kept->share);
     }
 }
 

@@ -97,6 +97,7 @@ int fpmp_names_describe(const char *directory, const fpmp_pool *defaults, const 
     *pool = *defaults;
     pool->name = name;
     pool->is_found = 1;
+    memset(&pool->limit, 0, sizeof(pool->limit)); /* of "*": see fpmp_conf_init_pool */
     pool->check.kind = FPMP_CHECK_OFF; /* nobody could go through names that come and go */
     pool->health.has_check = 0;
     pool->servers = server;

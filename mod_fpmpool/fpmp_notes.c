@@ -13,6 +13,7 @@ typedef enum note {
     NOTE_POOL,
     NOTE_SERVER,
     NOTE_ATTEMPTS,
+    NOTE_WAIT,
     NOTE_CONNECT,
     NOTE_TTFB,
     NOTE_WORKER,
@@ -24,10 +25,11 @@ typedef enum note {
     NOTE_MEMORY
 } note;
 
-static const char *const names[] = {"fpmpool-pool",       "fpmpool-server",  "fpmpool-attempts",
-                                    "fpmpool-connect-us", "fpmpool-ttfb-us", "fpmpool-worker",
-                                    "fpmpool-queue-us",   "fpmpool-state",   "fpmpool-total-us",
-                                    "fpmpool-exit",       "fpmpool-cpu-us",  "fpmpool-mem"};
+static const char *const names[] = {"fpmpool-pool",     "fpmpool-server",     "fpmpool-attempts",
+                                    "fpmpool-wait-us",  "fpmpool-connect-us", "fpmpool-ttfb-us",
+                                    "fpmpool-worker",   "fpmpool-queue-us",   "fpmpool-state",
+                                    "fpmpool-total-us", "fpmpool-exit",       "fpmpool-cpu-us",
+                                    "fpmpool-mem"};
 
 /* The names begin alike, and APR's tables compare all that do: looking for one of them costs more
  * than the rest of a note. Only this module writes them, so it knows which ones are there. */
@@ -71,6 +73,7 @@ void fpmp_notes_begin(request_rec *r, fpmp_course *course, const fpmp_pool *pool
 static void note_known(request_rec *r, const fpmp_relay *relay, fpmp_course *course)
 {
     set_number(r, course, NOTE_ATTEMPTS, course->attempts);
+    set_fact(r, course, NOTE_WAIT, course->waiting);
     set_number(r, course, NOTE_CONNECT, course->connecting);
     if (relay->first_byte) {
         set_number(r, course, NOTE_TTFB, relay->first_byte - course->start);

@@ -82,6 +82,26 @@ typedef struct fpmp_retry {
 #define FPMP_WITHIN_DEFAULT     apr_time_from_sec(2)
 #define FPMP_RETRY_BODY_DEFAULT (64 * 1024)
 
+/* How many requests of a pool httpd lets in, over all children (specification: apache.md 2.3). A
+ * value counts only if its *_set bit is 1. */
+typedef struct fpmp_limit {
+    unsigned requests;        /* under way at its servers; 0: no limit */
+    unsigned queue;           /* that wait in httpd; 0: none */
+    apr_interval_time_t wait; /* the longest that one waits */
+    unsigned per_address;     /* under way and waiting, of one client address; 0: no limit */
+    int status;               /* of those that are refused */
+    int retry_after;          /* seconds; 0: no header */
+    unsigned requests_set : 1;
+    unsigned queue_set : 1;
+    unsigned wait_set : 1;
+    unsigned per_address_set : 1;
+    unsigned status_set : 1;
+    unsigned retry_after_set : 1;
+} fpmp_limit;
+
+#define FPMP_LIMIT_MAX          30000 /* of requests=, queue= and perip= */
+#define FPMP_LIMIT_WAIT_DEFAULT apr_time_from_sec(5)
+
 /* When a server counts as down, and as up again (specification: apache.md 2.2). Milliseconds. */
 typedef struct fpmp_health_rules {
     unsigned fails; /* failures in a row of live requests */
@@ -114,6 +134,7 @@ typedef struct fpmp_pool {
     int is_found;   /* its name came at run time (fpmp_names.h) */
     int index;      /* 0..n-1 over all pools: place in the tables */
     fpmp_timeouts timeouts;
+    fpmp_limit limit;
     fpmp_server *servers;
     int server_count; /* 1..FPMP_SERVERS_MAX */
     fpmp_balance balance;

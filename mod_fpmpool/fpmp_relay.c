@@ -6,14 +6,12 @@
  * trace7.
  */
 #include "fpmp_relay.h"
+#include "fpmp_client.h"
 #include "fpmp_clock.h"
 #include "fpmp_conn.h"
 #include "fpmp_notes.h"
 
-#include <http_core.h>
 #include <http_log.h>
-#include <apr_poll.h>
-#include <apr_portable.h>
 #include <apr_strings.h>
 #include <errno.h>
 #include <poll.h>
@@ -29,26 +27,6 @@ APLOG_USE_MODULE(fpmpool);
 #define FALSE_WAKES_MAX 8
 #define DISCARD_MOST    (1024 * 1024)
 #define STREAM_LIMIT    (1024 * 1024) /* of management records that nobody asked for */
-
-/* ---- start ----------------------------------------------------------------------------------- */
-
-static int client_descriptor(conn_rec *connection)
-{
-    apr_pollfd_t wait;
-    apr_os_sock_t socket = -1;
-    apr_os_file_t file = -1;
-    memset(&wait, 0, sizeof(wait));
-    if (ap_get_pollfd_from_conn(connection, &wait, NULL) != APR_SUCCESS) {
-        return -1;
-    }
-    if (wait.desc_type == APR_POLL_SOCKET && apr_os_sock_get(&socket, wait.desc.s) == APR_SUCCESS) {
-        return socket;
-    }
-    if (wait.desc_type == APR_POLL_FILE && apr_os_file_get(&file, wait.desc.f) == APR_SUCCESS) {
-        return file;
-    }
-    return -1;
-}
 
 /* ---- send ------------------------------------------------------------------------------------ */
 
@@ -281,7 +259,7 @@ static fpmp_relay_result look_at_client(fpmp_relay *relay, short events)
         relay->waits_for_client = 0;
         return GOING;
     }
-    return events & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL) ? FPMP_RELAY_CLIENT_GONE : GOING;
+    return fpmp_client_has_left(events) ? FPMP_RELAY_CLIENT_GONE : GOING;
 }
 
 static fpmp_relay_result await(fpmp_relay *relay)
@@ -468,7 +446,7 @@ static fpmp_relay_result open_relay(fpmp_relay *relay)
     wire_decoder_open(&relay->decoder, FPMP_REQUEST_ID);
     relay->out[0] = relay->head;
     relay->out_count = 1;
-    relay->client = client_descriptor(relay->r->connection);
+    relay->client = fpmp_client_descriptor(relay->r->connection);
     relay->progress = relay->client_progress = relay->began;
     return fill(relay);
 }

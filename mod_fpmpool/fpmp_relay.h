@@ -35,6 +35,7 @@ typedef enum fpmp_relay_result {
 typedef struct fpmp_course {
     apr_time_t start;
     apr_time_t end;                 /* 0: not over */
+    apr_interval_time_t waiting;    /* for its turn in httpd; -1: nothing is limited there */
     apr_interval_time_t connecting; /* time that the last connect() took; 0 on a kept connection */
     int attempts;
     const fpmp_server *server; /* private to fpmp_notes: what is noted */

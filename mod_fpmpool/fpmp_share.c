@@ -6,6 +6,7 @@
  */
 #include "fpmp_share_private.h"
 
+#include <apr_general.h>
 #include <apr_hash.h>
 #include <apr_shm.h>
 #include <stddef.h>
@@ -14,6 +15,7 @@
 #define SPARE_RECORDS  64 /* for what later configurations add */
 #define COMPLAIN_EVERY 10000
 #define ANSWERED_STEP  100
+#define POOL_CELLS     3 /* columns of a pool: in flight, waiting, places */
 
 #define LEASE_BITS 40
 #define LEASE_MASK ((UINT64_C(1) << LEASE_BITS) - 1)
@@ -41,7 +43,7 @@ uint64_t fpmp_share_key(const char *pool, const char *server)
 
 apr_size_t fpmp_share_size(const fpmp_share *share)
 {
-    return share->names.text + (apr_size_t)share->names.count * FPMP_SHARE_TEXT;
+    return share->slots_start + (apr_size_t)share->rows * share->slot_row;
 }
 
 /* ---- the parent ------------------------------------------------------------------------------ */
@@ -71,14 +73,17 @@ static void lay_out(fpmp_share *head, const fpmp_share_keys *keys)
     int rows = head->rows;
     fpmp_share_names *names = &head->names;
     names->count = keys->names;
-    head->pools = plan(round_up(sizeof(*head) + (apr_size_t)rows * sizeof(int32_t)), of_pool, 2,
-                       rows, with_spare(keys->pool_count));
+    head->pools = plan(round_up(sizeof(*head) + (apr_size_t)rows * sizeof(int32_t)), of_pool,
+                       POOL_CELLS, rows, with_spare(keys->pool_count));
     head->servers = plan(end_of(&head->pools), of_server, 1, rows, with_spare(keys->server_count));
-    names->pools = plan(end_of(&head->servers), of_pool, 3, rows, names->count);
+    names->pools = plan(end_of(&head->servers), of_pool, POOL_CELLS + 1, rows, names->count);
     names->servers = plan(end_of(&names->pools), of_server, 1, rows, names->count);
     names->keys = end_of(&names->servers);
     names->used = round_up(names->keys + (apr_size_t)names->count * sizeof(uint64_t));
     names->text = round_up(names->used + (apr_size_t)names->count * sizeof(uint64_t));
+    head->slots = keys->slots;
+    head->slots_start = round_up(names->text + (apr_size_t)names->count * FPMP_SHARE_TEXT);
+    head->slot_row = round_up(sizeof(fpmp_slot_row) + (apr_size_t)head->slots * sizeof(fpmp_slot));
 }
 
 /* What is not used yet is not touched: untouched pages cost nothing. */
@@ -87,8 +92,11 @@ static apr_status_t make(fpmp_share **share, apr_pool_t *process, int rows,
 {
     fpmp_share head = {.rows = rows};
     lay_out(&head, keys);
-    apr_status_t status =
-        apr_shm_create(&head.memory, fpmp_share_size(&head) + FPMP_SHARE_LINE, NULL, process);
+    apr_status_t status = apr_generate_random_bytes(head.secret, sizeof(head.secret));
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    status = apr_shm_create(&head.memory, fpmp_share_size(&head) + FPMP_SHARE_LINE, NULL, process);
     if (status != APR_SUCCESS) {
         return status;
     }
@@ -250,6 +258,7 @@ void fpmp_share_leave(fpmp_share *share, pid_t child)
             fpmp_share_clear_row(share, &share->pools, share->pools.count, row);
             fpmp_share_clear_row(share, &share->servers, share->servers.count, row);
             fpmp_share_leave_names(share, child, row);
+            fpmp_share_leave_slots(share, row);
             atomic_store(&share->owner[row], 0);
         }
     }
@@ -276,6 +285,16 @@ int fpmp_share_enter(fpmp_share *share, pid_t child)
         }
     }
     return FPMP_NO_ROW;
+}
+
+fpmp_cell *fpmp_share_places(const fpmp_share *share, fpmp_pool_record *pool)
+{
+    return pool->in_flight + (ptrdiff_t)2 * share->rows;
+}
+
+const unsigned char *fpmp_share_secret(const fpmp_share *share)
+{
+    return share->secret;
 }
 
 fpmp_cell *fpmp_share_waiting(const fpmp_share *share, fpmp_pool_record *pool)

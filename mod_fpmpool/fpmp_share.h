@@ -11,6 +11,7 @@
 #define FPMP_SHARE_H
 
 #include "fpmp_counters.h"
+#include "fpmp_limit.h"
 #include "fpmp_pool.h"
 
 #include <stdatomic.h>
@@ -51,11 +52,22 @@ typedef struct fpmp_record {
 /* A pool. */
 typedef struct fpmp_pool_record {
     fpmp_share_head head;
-    fpmp_complaint limit;   /* all its servers are at their max= */
-    _Atomic(uint32_t) turn; /* for roundrobin */
-    /* Requests that are in it, by row, with those that wait; behind them fpmp_share_waiting. */
+    fpmp_complaint limit;                       /* all its servers are at their max= */
+    _Atomic(uint32_t) turn;                     /* for roundrobin */
+    fpmp_complaint refused[FPMP_LIMIT_REASONS]; /* requests, by fpmp_limit_answer */
+    _Atomic(uint64_t) ticket;                   /* that the last one who waited got */
+    /* Requests that are in it, by row, with those that wait; behind them fpmp_share_waiting and
+     * fpmp_share_places. */
     fpmp_cell in_flight[] __attribute__((aligned(FPMP_SHARE_LINE)));
 } fpmp_pool_record;
+
+/* A request that waits, or whose client's address is counted (fpmp_queue.h). */
+typedef struct fpmp_slot {
+    _Atomic(uint64_t) pool;    /* which: fpmp_share_id; 0: the slot is free */
+    _Atomic(uint64_t) address; /* hash; 0: not counted */
+    _Atomic(uint64_t) ticket;  /* its turn; 0: it does not wait */
+    _Atomic(uint32_t) wakes;   /* futex that it sleeps on */
+} fpmp_slot;
 
 /* The records of a configuration, by the index of fpmp_pool and fpmp_server. */
 typedef struct fpmp_records {
@@ -71,6 +83,7 @@ typedef struct fpmp_share_keys {
     int server_count;
     int names;  /* entries for names that are found at run time: fpmp_share_hold */
     int places; /* more of them in both lists of fpmp_records, NULL at first */
+    int slots;  /* of each child: fpmp_share_claim */
 } fpmp_share_keys;
 
 /* What the log hears of that belongs to no pool. */
@@ -103,6 +116,28 @@ void fpmp_share_leave(fpmp_share *share, pid_t child);
 
 /* The cells of the requests that wait in the module for their turn at a pool. */
 fpmp_cell *fpmp_share_waiting(const fpmp_share *share, fpmp_pool_record *pool);
+
+/* Those of the requests that have one of the places of FpmPoolLimit requests=. */
+fpmp_cell *fpmp_share_places(const fpmp_share *share, fpmp_pool_record *pool);
+
+/* What tells the record of a pool from the others of the same memory; not 0. */
+static inline uint64_t fpmp_share_id(const fpmp_share *share, const fpmp_pool_record *pool)
+{
+    return (uintptr_t)pool - (uintptr_t)share;
+}
+
+/* ---- what requests have that wait: fpmp_share_slots.c ---- */
+
+/* A free slot of this child, for a pool of that id; NULL: there is none. */
+fpmp_slot *fpmp_share_claim(const fpmp_share *share, int row, uint64_t pool);
+void fpmp_share_unclaim(fpmp_slot *slot);
+
+/* Visits the slots of all children that may be in use. */
+void fpmp_share_each_slot(const fpmp_share *share, void (*visit)(fpmp_slot *slot, void *data),
+                          void *data);
+
+/* 16 bytes, chosen at random when httpd was started. */
+const unsigned char *fpmp_share_secret(const fpmp_share *share);
 
 /* Something begins (1) or ends (-1): cells of any record, row of this child. */
 void fpmp_share_count(fpmp_cell *cells, int row, int difference);

@@ -44,7 +44,7 @@ fpmp_record *fpmp_share_named_server(const fpmp_share *share, int entry)
 
 static fpmp_cell *holders_of(const fpmp_share *share, int entry)
 {
-    return fpmp_share_named_pool(share, entry)->in_flight + (ptrdiff_t)2 * share->rows;
+    return fpmp_share_named_pool(share, entry)->in_flight + (ptrdiff_t)3 * share->rows;
 }
 
 static uint64_t key_of(const char *name)

@@ -14,6 +14,7 @@
 #include <http_protocol.h>
 #include <mod_status.h>
 #include <apr_optional_hooks.h>
+#include <apr_lib.h>
 #include <apr_strings.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@ typedef struct row {
     const fpmp_server *server;
     fpmp_count count;
     unsigned in_flight;
+    unsigned waiting; /* in httpd for the pool; 0 for all but its first server */
     int is_up;
 } row;
 
@@ -43,10 +45,15 @@ static void add_row(apr_array_header_t *rows, const fpmp_share *share, const fpm
 {
     fpmp_counters_read(&record->counters, &one.count);
     one.in_flight = fpmp_share_sum(share, record->in_flight);
-    if (one.count.requests || one.in_flight) {
+    if (one.count.requests || one.in_flight || one.waiting) {
         one.is_up = fpmp_health_state_of(atomic_load(&record->health)) == FPMP_HEALTH_UP;
         *(row *)apr_array_push(rows) = one;
     }
+}
+
+static unsigned count_waiting(const fpmp_share *share, fpmp_pool_record *record)
+{
+    return fpmp_share_sum(share, fpmp_share_waiting(share, record));
 }
 
 /* Those that expressions name, and that have an entry now. */
@@ -61,7 +68,10 @@ static void collect_names(const fpmp_global *global, apr_pool_t *memory, apr_arr
                                     apr_pstrdup(memory, name),
                                     apr_palloc(memory, sizeof(fpmp_names_label)), pool, server)) {
                 add_row(rows, global->share, fpmp_share_named_server(global->share, i),
-                        (row){.pool = pool, .server = server});
+                        (row){.pool = pool,
+                              .server = server,
+                              .waiting = count_waiting(global->share,
+                                                       fpmp_share_named_pool(global->share, i))});
             }
         }
     }
@@ -76,7 +86,11 @@ static apr_array_header_t *collect(const fpmp_global *global, apr_pool_t *memory
         for (int i = 0; i < pool->server_count; i++) {
             const fpmp_server *server = &pool->servers[i];
             add_row(rows, global->share, global->records->servers[server->index],
-                    (row){.pool = pool, .server = server});
+                    (row){.pool = pool,
+                          .server = server,
+                          .waiting = i ? 0
+                                       : count_waiting(global->share,
+                                                       global->records->pools[pool->index])});
         }
     }
     collect_names(global, memory, rows);
@@ -93,7 +107,21 @@ static const char *name_row(request_rec *r, const row *one)
                : pool->name;
 }
 
-/* "State" of the fields of ?auto, with a capital letter as mod_status has them. */
+/* "QueueFull" of queue-full: as mod_status names its fields. */
+static const char *name_field(apr_pool_t *memory, const char *state)
+{
+    char *name = apr_pstrdup(memory, state);
+    char *to = name;
+    for (const char *from = state; *from; from++) {
+        if (*from != '-') {
+            int is_first = from == state || from[-1] == '-';
+            *to++ = is_first ? (char)apr_toupper(*from) : *from;
+        }
+    }
+    *to = '\0';
+    return name;
+}
+
 static void print_fields(request_rec *r, const row *one)
 {
     const char *name = name_row(r, one);
@@ -101,11 +129,13 @@ static void print_fields(request_rec *r, const row *one)
     ap_rprintf(r, "FpmPool_%s_Server: %s\n", name, one->server->address.label);
     ap_rprintf(r, "FpmPool_%s_Up: %d\n", name, one->is_up);
     ap_rprintf(r, "FpmPool_%s_InFlight: %u\n", name, one->in_flight);
+    if (one->server == one->pool->servers) {
+        ap_rprintf(r, "FpmPool_%s_Waiting: %u\n", one->pool->name, one->waiting);
+    }
     ap_rprintf(r, "FpmPool_%s_Requests: %" APR_UINT64_T_FMT "\n", name, count->requests);
     for (int i = 0; fpmp_counters_state_name(i); i++) {
-        const char *state = fpmp_counters_state_name(i);
-        ap_rprintf(r, "FpmPool_%s_%c%s: %" APR_UINT64_T_FMT "\n", name, state[0] - 'a' + 'A',
-                   state + 1, count->states[i]);
+        ap_rprintf(r, "FpmPool_%s_%s: %" APR_UINT64_T_FMT "\n", name,
+                   name_field(r->pool, fpmp_counters_state_name(i)), count->states[i]);
     }
     ap_rprintf(r, "FpmPool_%s_Bytes: %" APR_UINT64_T_FMT "\n", name, count->bytes);
     ap_rprintf(r, "FpmPool_%s_Microseconds: %" APR_UINT64_T_FMT "\n", name, count->microseconds);
@@ -128,12 +158,13 @@ static void print_row(request_rec *r, const row *one, int has_tables)
 {
     const fpmp_count *count = &one->count;
     const char *cell = has_tables ? "</td><td>" : " | ";
-    ap_rprintf(r, "%s%s%s%s%s%s%u%s%" APR_UINT64_T_FMT "%s%" APR_UINT64_T_FMT "%s%.1f%s",
-               has_tables ? "<tr><td>" : "", ap_escape_html(r->pool, name_row(r, one)), cell,
-               ap_escape_html(r->pool, one->server->address.label), one->is_up ? "" : " (down)",
-               cell, one->in_flight, cell, count->requests, cell, count->bytes / 1024, cell,
-               count->requests ? (double)count->microseconds / 1000.0 / (double)count->requests : 0,
-               cell);
+    ap_rprintf(
+        r, "%s%s%s%s%s%s%u%s%s%" APR_UINT64_T_FMT "%s%" APR_UINT64_T_FMT "%s%.1f%s",
+        has_tables ? "<tr><td>" : "", ap_escape_html(r->pool, name_row(r, one)), cell,
+        ap_escape_html(r->pool, one->server->address.label), one->is_up ? "" : " (down)", cell,
+        one->in_flight, one->waiting ? apr_psprintf(r->pool, " (%u more wait)", one->waiting) : "",
+        cell, count->requests, cell, count->bytes / 1024, cell,
+        count->requests ? (double)count->microseconds / 1000.0 / (double)count->requests : 0, cell);
     print_failures(r, count);
     ap_rputs(has_tables ? "</td></tr>\n" : "\n", r);
 }

@@ -1,10 +1,10 @@
 /* mod_fpmpool.c - requests of httpd to pools of PHP workers over FastCGI: the table of contents.
  *
- *   fpmp_conf, _define, _member    directives; fpmp_conf_check: what is wrong with them as a whole
- *   fpmp_pool, fpmp_address        what a pool is; addresses as text
+ *   fpmp_conf, _define, _member    directives; _check: as a whole; fpmp_pool, fpmp_address: a pool
  *   fpmp_handler, fpmp_exchange    a request from check to log line; its way through the servers
  *   fpmp_select, fpmp_balance      which server: decisions; the servers as they are now
  *   fpmp_share, fpmp_health        what children share; is a server used: fpmp_verdict, fpmp_probe
+ *   fpmp_limit, _queue, _admit     who is let in: rules; places and the queue; a request's way in
  *   fpmp_env, fpmp_root, fpmp_body what is sent; fpmp_setenvif: by rule; fpmp_spool: large things
  *   fpmp_conn, fpmp_relay          on which connection, and how
  *   fpmp_response, fpmp_answer     what comes back: _header, _sendfile, _stderr

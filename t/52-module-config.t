@@ -167,6 +167,17 @@ accepted("<FpmPoolDefine \"*\">\n    FpmPoolTimeout first=5s\n    FpmPoolHealth 
 refused("FpmPool a b a\n", 11, qr/names "a" twice/, 'a pool that falls back to itself');
 refused("FpmPool a none\n", 11, qr/none does not go with other names/, 'none as a fallback');
 refused("FpmPool a b c d e f g h i\n", 11, qr/up to 7 fallbacks/, 'too many fallbacks');
+refused("FpmPoolLimit\n", 11, qr/one of requests= queue= wait=/, 'FpmPoolLimit without a word');
+refused("FpmPoolLimit requests=-1\n", 11, qr/"requests=-1": a number from 0 to 30000/, '... with what is no number');
+refused("FpmPoolLimit requests=30001\n", 11, qr/from 0 to 30000/, '... with too many');
+refused("FpmPoolLimit queue=many\n", 11, qr/"queue=many": a number/, '... queue=');
+refused("FpmPoolLimit perip=x\n", 11, qr/"perip=x": a number/, '... perip=');
+refused("FpmPoolLimit wait=0\n", 11, qr/"wait=0": a time from 1ms/, '... wait=');
+refused("FpmPoolLimit status=200\n", 11, qr/from 400 to 599/, '... status=');
+refused("FpmPoolLimit retry-after=soon\n", 11, qr/from 0 to 86400/, '... retry-after=');
+refused("FpmPoolLimit most=7\n", 11, qr/"most=7": known are requests= queue= wait= perip= status= and retry-after=/, 'an unknown word of FpmPoolLimit');
+$member->('FpmPoolLimit requests=x', qr/FpmPoolLimit: "requests=x": a number/);
+accepted("FpmPool a\nFpmPoolLimit requests=40 queue=80 wait=5s perip=4 status=429 retry-after=0\n$define<FilesMatch x>\n    SetHandler fpmpool\n</FilesMatch>\n", 'every word of FpmPoolLimit');
 refused("FpmPoolFailover on=never\n", 11, qr/known are down, overload/, 'FpmPoolFailover');
 refused("FpmPoolFailover down\n", 11, qr/known is on=/, '... without on=');
 refused("<FpmPoolDefine a>\n    FpmPoolServer unix:/a\n    FpmPoolFlush on\n</FpmPoolDefine>\n", 13, qr/FpmPoolFlush is not allowed in <FpmPoolDefine>/, 'another directive in a definition');
@@ -313,6 +324,8 @@ FpmPool configuration:
     "expr=b", as a fallback
         virtual host b.example:8080, <If "true"> (FILE:27)
 EOF_DUMP
+    ($code, $output) = config_test("<FpmPoolDefine l>\n    FpmPoolServer unix:/run/l.sock\n    FpmPoolLimit queue=2\n</FpmPoolDefine>\nFpmPool l\nFpmPoolRetryAfter 9\nFpmPoolLimit requests=7 queue=1\n$handler", '-D', 'DUMP_FPMPOOLS');
+    like($output, qr{keep=30s\n            requests=7 queue=2 wait=5s perip=0 status=503 retry-after=9\n}, 'a pool with limits: word by word the most specific one');
     ($code, $output) = config_test("FpmPoolFlush x\n", '-D', 'DUMP_FPMPOOLS');
     unlike($output, qr/FpmPool configuration/, 'a wrong configuration is not shown');
 };

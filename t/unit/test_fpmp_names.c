@@ -28,7 +28,7 @@ static int listener;
 
 static void open_with(int entries)
 {
-    fpmp_share_keys keys = {NULL, 0, NULL, 0, entries, PLACES};
+    fpmp_share_keys keys = {NULL, 0, NULL, 0, entries, PLACES, 0};
     ck_assert_int_eq(fpmp_share_open(&share, memory, memory, ROWS, &keys, &records), APR_SUCCESS);
 }
 
