@@ -79,7 +79,7 @@ sub waiting { my ($pool) = @_; return figure("${pool}_Waiting") }
 sub until_started { my ($count) = @_; wait_for { my @all = split / /, started(); @all >= $count } 20, "$count scripts to start"; return }
 sub until_waiting { my ($pool, $count) = @_; wait_for { waiting($pool) == $count } 20, "$count to wait"; return }
 
-sub target { my ($place, $n, $more) = @_; return "/$place/hold.php?d=$folder&n=$n" . ($more // '') }
+sub target { my ($place, $n, $more) = @_; return "/$place/hold.php?n=$n&d=$folder" . ($more // '') }
 
 # Sends a request and does not wait for its answer.
 sub send_one {
@@ -268,12 +268,13 @@ for my $mpm (qw(event prefork)) {
         is($chunked->read_answer->{body}, '2 70005', 'a body without a length');
         is($small->read_answer->{body}, '3 100', 'a small one');
         begin();
-        my $slow = send_one('full', 1, method => 'POST', headers => [ 'Content-Length' => 1000 ], no_body => 1);
+        my $slow = send_one('order', 'slow', method => 'POST', headers => [ 'Content-Length' => 1000 ], no_body => 1);
         $slow->send_raw('s' x 500);
-        wait_for { http($httpd->url('/full/hello.php'))->{status} == 200 } 10, 'a place while the other one waits for its body';
+        wait_for { http($httpd->url('/server-status'))->{body} =~ /n=slow/ } 10, 'its head to be read';
+        is(http($httpd->url('/order/hello.php'), timeout => 10)->{status}, 200, 'a place is free while the one who has it waits for its body');
         $slow->send_raw('s' x 500);
         write_file("$folder/go", '');
-        is($slow->read_answer->{body}, '1 1000', 'who uploads slowly holds no place, and gets one when it is there');
+        is($slow->read_answer->{body}, 'slow 1000', '... and who uploads slowly gets one when it is there');
         begin();
         send_one('full', 1);
         until_started(1);
