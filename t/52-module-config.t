@@ -326,6 +326,8 @@ FpmPool configuration:
 EOF_DUMP
     ($code, $output) = config_test("<FpmPoolDefine l>\n    FpmPoolServer unix:/run/l.sock\n    FpmPoolLimit queue=2\n</FpmPoolDefine>\nFpmPool l\nFpmPoolRetryAfter 9\nFpmPoolLimit requests=7 queue=1\n$handler", '-D', 'DUMP_FPMPOOLS');
     like($output, qr{keep=30s\n            requests=7 queue=2 wait=5s perip=0 status=503 retry-after=9\n}, 'a pool with limits: word by word the most specific one');
+    ($code, $output) = config_test("<FpmPoolDefine \"*\">\n    FpmPoolLimit requests=40 queue=80\n</FpmPoolDefine>\n${define}FpmPool a\nFpmPoolLimit requests=120\n$handler", '-D', 'DUMP_FPMPOOLS');
+    like($output, qr{keep=30s\n            requests=120 queue=80 wait=5s }, 'limits that all pools have: those of servers and virtual hosts go before them');
     ($code, $output) = config_test("FpmPoolFlush x\n", '-D', 'DUMP_FPMPOOLS');
     unlike($output, qr/FpmPool configuration/, 'a wrong configuration is not shown');
 };

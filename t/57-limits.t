@@ -1,5 +1,6 @@
 # FpmPoolLimit: how many requests of a pool are under way, wait, or are refused, over all children of httpd; the order of those
 # that wait, and what becomes of places and turns when children die, restart, or clients leave.
+# long: 20 s
 
 use strict;
 use warnings;
@@ -15,11 +16,10 @@ function change($by)
 {
     $file = fopen($_GET['d'] . '/inside', 'c+');
     flock($file, LOCK_EX);
-    [$now, $most] = explode(' ', stream_get_contents($file) . '0 0');
+    [$now, $most] = sscanf(stream_get_contents($file) . '0 0', '%d %d');
     $now += $by;
     rewind($file);
-    ftruncate($file, 0);
-    fwrite($file, $now . ' ' . max($now, $most) . ' ');
+    fwrite($file, sprintf('%-8d %-8d ', $now, max($now, $most)));
     fclose($file);
 }
 EOF_PHP
@@ -61,6 +61,7 @@ my $conf = join '', "FpmPool www\n<FilesMatch \"\\.php\$\">\n    SetHandler fpmp
     "Alias /never $root\n<Location /never>\n    FpmPool full open\n    FpmPoolFailover on=down\n</Location>\n",
     "<Location /open>\n    FpmPoolLimit requests=1\n    <If \"%{QUERY_STRING} =~ /free/\">\n        FpmPoolLimit requests=0\n    </If>\n</Location>\n",
     "<Location /total>\n    <If \"%{QUERY_STRING} =~ /forever/\">\n        FpmPoolTimeout total=0\n    </If>\n</Location>\n",
+    'FpmPoolSocketDir ' . dirname($socket) . "\nAlias /named $root\n<Location /named>\n    FpmPool \"expr=www\"\n    FpmPoolLimit requests=1 queue=5 wait=20s\n</Location>\n",
     "<Location /server-status>\n    SetHandler server-status\n</Location>\nRemoteIPHeader X-Client\n";
 
 my %mpm_conf = (
@@ -73,7 +74,7 @@ my $round = 0;
 # A folder for the marks of one subtest.
 sub begin { $folder = test_dir() . '/marks-' . ++$round; mkdir $folder; chmod 0777, $folder; @held = (); return }
 sub started { return -e "$folder/started" ? read_file("$folder/started") =~ s/\n/ /gr =~ s/ \z//r : '' }
-sub most_inside { return (split / /, read_file("$folder/inside"))[1] }
+sub most_inside { return (split ' ', read_file("$folder/inside"))[1] + 0 }
 sub figure { my ($name) = @_; return http($httpd->url('/server-status?auto'))->{body} =~ /^FpmPool_\Q$name\E: (\d+)$/m ? $1 : 0 }
 sub waiting { my ($pool) = @_; return figure("${pool}_Waiting") }
 sub until_started { my ($count) = @_; wait_for { my @all = split / /, started(); @all >= $count } 20, "$count scripts to start"; return }
@@ -197,6 +198,16 @@ for my $mpm (qw(event prefork)) {
         is(most_inside(), 1, '... and no server gets more');
     };
 
+    subtest "$mpm: a pool whose name comes with the request" => sub {
+        begin();
+        send_one('named', 0);
+        until_started(1);
+        send_one('named', $_), until_waiting('www', $_) for 1 .. 3;
+        is(let_go(), '200=4', 'they wait and are served');
+        is(started(), '0 1 2 3', '... in their order');
+        is(most_inside(), 1, '... one at a time');
+    };
+
     subtest "$mpm: a share for each client" => sub {
         begin();
         send_one('share', $_) for 1 .. 2;
@@ -313,7 +324,7 @@ for my $mpm (qw(event prefork)) {
         until_waiting('exact', 0);
         my @dead = @held;
         write_file("$folder/go", '');
-        wait_for { (split / /, read_file("$folder/inside"))[0] == 0 } 20, 'the scripts of the dead to end';
+        wait_for { read_file("$folder/inside") =~ /^0 / } 20, 'the scripts of the dead to end';
         begin();
         send_one('exact', $_) for 1 .. 3;
         until_started(3);
