@@ -95,6 +95,9 @@ static void look(const fpmp_global *global, const fpmp_pool *pool, uint64_t trie
         views[i].may_try = !views[i].is_up && fpmp_health_may_try(health, &pool->health, time);
         views[i].was_tried = (tried >> i) & 1;
         views[i].since = fpmp_health_since(health);
+        views[i].cold = server->slowstart
+                            ? fpmp_select_cold(server->slowstart, atomic_load(&record->risen), time)
+                            : 0;
         views[i].in_flight =
             counts || server->max ? fpmp_share_sum(global->share, record->in_flight) : 0;
         views[i].key = record->head.key;

@@ -20,6 +20,7 @@ extern module AP_MODULE_DECLARE_DATA fpmpool_module;
 struct fpmp_connections; /* fpmp_conn.h */
 struct fpmp_roots;       /* fpmp_root.h */
 struct fpmp_names;       /* fpmp_names.h */
+struct fpmp_hosts;       /* fpmp_hosts.h */
 struct fpmp_share;       /* fpmp_share.h */
 
 typedef enum fpmp_authorization {
@@ -120,6 +121,8 @@ typedef struct fpmp_global {
     int server_count;                     /* servers of all pools */
     struct fpmp_connections *connections; /* of this child; NULL before child_init */
     struct fpmp_roots *roots;             /* likewise */
+    int name_count;                       /* servers that are names, looked up again */
+    struct fpmp_hosts *hosts;             /* of all children; NULL: there are none */
     struct fpmp_share *share;             /* with the other children; after post_config */
     struct fpmp_records *records;         /* in it */
     int row;                              /* of this child in it */

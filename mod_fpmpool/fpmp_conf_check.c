@@ -210,7 +210,8 @@ static int imply_pool(const fpmp_use *use, fpmp_global *global, server_rec *main
     return 1;
 }
 
-/* A name service that does not answer now must not keep httpd from starting: children ask again. */
+/* A name service that does not answer now must not keep httpd from starting: one of them asks
+ * again. */
 static void resolve_server(const fpmp_pool *pool, fpmp_server *server, server_rec *main,
                            apr_pool_t *ptemp)
 {
@@ -218,8 +219,9 @@ static void resolve_server(const fpmp_pool *pool, fpmp_server *server, server_re
     if (status != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, status, main,
                      "FPMP0003: %s:%d: pool %s: the host of %s is not known now; it is looked up "
-                     "again for each request: correct it, or use an address",
-                     pool->file, pool->line, pool->name, server->address.label);
+                     "again%s: correct it, or use an address",
+                     pool->file, pool->line, pool->name, server->address.label,
+                     server->resolve ? "" : " at the next restart (resolve=0)");
     }
 }
 
@@ -241,6 +243,7 @@ int fpmp_conf_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
     }
     global->pool_count = 0;
     global->server_count = 0;
+    global->name_count = 0;
     for (apr_hash_index_t *at = apr_hash_first(ptemp, global->pools); at; at = apr_hash_next(at)) {
         fpmp_pool *pool = apr_hash_this_val(at);
         pool->index = global->pool_count++;
@@ -248,6 +251,9 @@ int fpmp_conf_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
             fpmp_server *server = &pool->servers[i];
             resolve_server(pool, server, main, ptemp);
             server->index = global->server_count++;
+            if (server->resolve && server->address.host && !server->is_number) {
+                server->name_place = ++global->name_count;
+            }
             if (is_config_test() && !pool->is_implied) {
                 mention_directory(pool, server, main, ptemp);
             }

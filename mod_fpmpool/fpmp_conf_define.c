@@ -11,6 +11,7 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 int fpmp_conf_read_choice(const char *text, const char *const *choices)
@@ -98,6 +99,37 @@ const char *fpmp_conf_read_size(apr_pool_t *pool, const char *text, apr_size_t l
     }
     *size = (apr_size_t)number * unit;
     return NULL;
+}
+
+const char *fpmp_conf_read_number(cmd_parms *cmd, const char *word, const char *text, int least,
+                                  int most, int *number)
+{
+    size_t length = strlen(text);
+    int value = length > 0 && length < 10 && strspn(text, "0123456789") == length ? atoi(text) : -1;
+    if (value < least || value > most) {
+        return apr_psprintf(cmd->pool, "\"%s\": a number from %d to %d is needed", word, least,
+                            most);
+    }
+    *number = value;
+    return NULL;
+}
+
+const char *fpmp_conf_read_time(cmd_parms *cmd, const char *word, const char *text,
+                                apr_interval_time_t least, apr_interval_time_t *time)
+{
+    apr_interval_time_t value = 0;
+    if (!apr_isdigit(*text) || ap_timeout_parameter_parse(text, &value, "s") != APR_SUCCESS ||
+        value < least || value > apr_time_from_sec(86400)) {
+        return apr_psprintf(cmd->pool, "\"%s\": a time from %dms to 86400s is needed (2s, 500ms)",
+                            word, (int)apr_time_as_msec(least));
+    }
+    *time = value;
+    return NULL;
+}
+
+int fpmp_conf_is_option(const char *word, const char *name)
+{
+    return !strncasecmp(word, name, strlen(name));
 }
 
 /* ---- pools ----------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
  */
 #include "fpmp_conf_dump.h"
 #include "fpmp_conf.h"
+#include "fpmp_expect.h"
 #include "fpmp_limit.h"
 #include "fpmp_select.h"
 
@@ -148,15 +149,39 @@ static void print_expressions(apr_file_t *out, server_rec *main, apr_pool_t *mem
 /* What is as usual is left out. */
 static void print_server(apr_file_t *out, const fpmp_server *server, apr_pool_t *memory)
 {
-    apr_file_printf(out, "        %s type=%s reuse=%s%s%s%s%s%s\n", server->address.label,
-                    type_names[server->type], server->reuses ? "on" : "off",
-                    server->name != server->address.label
-                        ? apr_pstrcat(memory, " name=", server->name, NULL)
-                        : "",
-                    server->weight > 1 ? apr_psprintf(memory, " weight=%d", server->weight) : "",
-                    server->max ? apr_psprintf(memory, " max=%u", server->max) : "",
-                    server->group ? apr_psprintf(memory, " group=%d", server->group) : "",
-                    server->is_backup ? " backup" : "");
+    apr_file_printf(out, "        %s type=%s reuse=%s", server->address.label,
+                    type_names[server->type], server->reuses ? "on" : "off");
+    if (server->name != server->address.label) {
+        apr_file_printf(out, " name=%s", server->name);
+    }
+    if (server->weight > 1) {
+        apr_file_printf(out, " weight=%d", server->weight);
+    }
+    if (server->max) {
+        apr_file_printf(out, " max=%u", server->max);
+    }
+    if (server->group) {
+        apr_file_printf(out, " group=%d", server->group);
+    }
+    if (server->slowstart) {
+        apr_file_printf(out, " slowstart=%s",
+                        describe_time(memory, apr_time_from_msec(server->slowstart)));
+    }
+    if (server->local_root) {
+        apr_file_printf(out, " docroot=%s%s:%s%s", *server->local_root ? "" : "/",
+                        server->local_root, *server->remote_root ? "" : "/", server->remote_root);
+    }
+    apr_file_printf(out, "%s\n", server->is_backup ? " backup" : "");
+}
+
+static void print_check(apr_file_t *out, const fpmp_check *check, apr_pool_t *memory)
+{
+    static const char *const kinds[] = {"connect", "ping", "script="};
+    apr_file_printf(out, "        check=%s%s interval=%s%s%s%s\n", kinds[check->kind],
+                    check->script ? check->script : "", describe_time(memory, check->interval),
+                    check->expectation ? " expect=\"" : "",
+                    check->expectation ? fpmp_expect_text(check->expectation) : "",
+                    check->expectation ? "\"" : "");
 }
 
 static void print_pool(apr_file_t *out, const fpmp_pool *pool, server_rec *main, apr_pool_t *memory)
@@ -169,10 +194,8 @@ static void print_pool(apr_file_t *out, const fpmp_pool *pool, server_rec *main,
     if (pool->server_count > 1) {
         apr_file_printf(out, "        balance=%s\n", balance_names[pool->balance]);
     }
-    if (pool->check.kind != FPMP_CHECK_OFF) {
-        apr_file_printf(out, "        check=%s interval=%s\n",
-                        pool->check.kind == FPMP_CHECK_PING ? "ping" : "connect",
-                        describe_time(memory, pool->check.interval));
+    for (int i = 0; i < pool->health.check_count; i++) {
+        print_check(out, &pool->checks[i], memory);
     }
     if (!print_uses(out, pool, main, memory)) {
         apr_file_printf(out, "        used nowhere\n");

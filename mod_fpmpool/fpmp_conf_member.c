@@ -1,5 +1,5 @@
-/* fpmp_conf_member.c - what stands in <FpmPoolDefine>: servers, balance, health, checks, retries,
- * limits.
+/* fpmp_conf_member.c - what stands in <FpmPoolDefine>: servers, balance, retries, limits (health
+ * and checks are fpmp_conf_health).
  *
  * Runs in the parent while the configuration is read. Refuses what it can see alone; must not keep
  * anything outside of httpd's configuration pools.
@@ -17,62 +17,7 @@
 
 APLOG_USE_MODULE(fpmpool);
 
-#define FAILS_DEFAULT 3
-#define STREAK_MAX    50 /* of fails=, rise= and fall= */
-#define FIRST_DEFAULT 1000
-#define MOST_DEFAULT  60000
-#define RISE_DEFAULT  2
-#define FALL_DEFAULT  3
-
-void fpmp_conf_init_pool(fpmp_pool *pool, const fpmp_pool *defaults)
-{
-    static const fpmp_health_rules health = {FAILS_DEFAULT, 0,           RISE_DEFAULT, FALL_DEFAULT,
-                                             FIRST_DEFAULT, MOST_DEFAULT};
-    static const fpmp_check check = {FPMP_CHECK_OFF, apr_time_from_sec(2), apr_time_from_msec(500),
-                                     apr_time_from_sec(2), apr_time_from_sec(1)};
-    if (defaults) {
-        *pool = *defaults;
-        /* It goes behind those of servers and virtual hosts, which a pool's own goes before. */
-        memset(&pool->limit, 0, sizeof(pool->limit));
-        return;
-    }
-    memset(pool, 0, sizeof(*pool));
-    pool->health = health;
-    pool->check = check;
-}
-
-/* ---- words ----------------------------------------------------------------------------------- */
-
-static const char *read_number(cmd_parms *cmd, const char *word, const char *text, int least,
-                               int most, int *number)
-{
-    size_t length = strlen(text);
-    int value = length > 0 && length < 10 && strspn(text, "0123456789") == length ? atoi(text) : -1;
-    if (value < least || value > most) {
-        return apr_psprintf(cmd->pool, "\"%s\": a number from %d to %d is needed", word, least,
-                            most);
-    }
-    *number = value;
-    return NULL;
-}
-
-static const char *read_time(cmd_parms *cmd, const char *word, const char *text,
-                             apr_interval_time_t least, apr_interval_time_t *time)
-{
-    apr_interval_time_t value = 0;
-    if (!apr_isdigit(*text) || ap_timeout_parameter_parse(text, &value, "s") != APR_SUCCESS ||
-        value < least || value > apr_time_from_sec(86400)) {
-        return apr_psprintf(cmd->pool, "\"%s\": a time from %dms to 86400s is needed (2s, 500ms)",
-                            word, (int)apr_time_as_msec(least));
-    }
-    *time = value;
-    return NULL;
-}
-
-static int is_option(const char *word, const char *name)
-{
-    return !strncasecmp(word, name, strlen(name));
-}
+#define RESOLVE_DEFAULT 30000 /* ms */
 
 /* ---- FpmPoolServer --------------------------------------------------------------------------- */
 
@@ -87,6 +32,43 @@ static const char *set_server_type(cmd_parms *cmd, const char *value, fpmp_serve
     return NULL;
 }
 
+/* A path without a / at its end; NULL: it is none. */
+static const char *trim_path(cmd_parms *cmd, const char *path)
+{
+    size_t length = strlen(path);
+    if (*path != '/') {
+        return NULL;
+    }
+    while (length && path[length - 1] == '/') {
+        length--;
+    }
+    return apr_pstrmemdup(cmd->pool, path, length);
+}
+
+static const char *set_docroot(cmd_parms *cmd, const char *value, fpmp_server *server)
+{
+    const char *colon = strchr(value, ':');
+    if (colon) {
+        const char *local = apr_pstrmemdup(cmd->pool, value, (size_t)(colon - value));
+        server->local_root = trim_path(cmd, local);
+        server->remote_root = trim_path(cmd, colon + 1);
+    }
+    return server->local_root && server->remote_root
+               ? NULL
+               : "docroot= is a path here and one there: docroot=/srv/shop:/var/www/shop";
+}
+
+static const char *set_resolve(cmd_parms *cmd, const char *word, const char *value,
+                               fpmp_server *server)
+{
+    apr_interval_time_t time = 0;
+    const char *wrong = strcmp(value, "0")
+                            ? fpmp_conf_read_time(cmd, word, value, apr_time_from_sec(1), &time)
+                            : NULL;
+    server->resolve = (unsigned)apr_time_as_msec(time);
+    return wrong;
+}
+
 /* One word behind the address. reuses: -1 as long as nobody said. */
 static const char *set_server_word(cmd_parms *cmd, const char *word, fpmp_server *server,
                                    int *reuses)
@@ -94,37 +76,51 @@ static const char *set_server_word(cmd_parms *cmd, const char *word, fpmp_server
     static const char *const switches[] = {"off", "on", NULL};
     const char *value = strchr(word, '=');
     value = value ? value + 1 : "";
-    if (is_option(word, "type=")) {
+    if (fpmp_conf_is_option(word, "type=")) {
         return set_server_type(cmd, value, server);
     }
-    if (is_option(word, "reuse=")) {
+    if (fpmp_conf_is_option(word, "reuse=")) {
         *reuses = fpmp_conf_read_choice(value, switches);
         return *reuses < 0 ? "reuse= is on or off" : NULL;
     }
-    if (is_option(word, "weight=")) {
-        return read_number(cmd, word, value, 1, FPMP_WEIGHT_MAX, &server->weight);
+    if (fpmp_conf_is_option(word, "weight=")) {
+        return fpmp_conf_read_number(cmd, word, value, 1, FPMP_WEIGHT_MAX, &server->weight);
     }
-    if (is_option(word, "group=")) {
-        return read_number(cmd, word, value, 0, 1000, &server->group);
+    if (fpmp_conf_is_option(word, "group=")) {
+        return fpmp_conf_read_number(cmd, word, value, 0, 1000, &server->group);
     }
-    if (is_option(word, "max=")) {
+    if (fpmp_conf_is_option(word, "max=")) {
         int most = 0;
-        const char *wrong = read_number(cmd, word, value, 1, 1000000, &most);
+        const char *wrong = fpmp_conf_read_number(cmd, word, value, 1, 1000000, &most);
         server->max = (unsigned)most;
         return wrong;
     }
-    if (is_option(word, "name=")) {
+    if (fpmp_conf_is_option(word, "name=")) {
         server->name = value;
         return fpmp_conf_check_name(cmd, value)
                    ? apr_psprintf(cmd->pool, "\"%s\": a name has letters, digits, . _ and -", word)
                    : NULL;
     }
+    if (fpmp_conf_is_option(word, "slowstart=")) {
+        apr_interval_time_t time = 0;
+        const char *wrong = fpmp_conf_read_time(cmd, word, value, 0, &time);
+        server->slowstart = (unsigned)apr_time_as_msec(time);
+        return wrong;
+    }
+    if (fpmp_conf_is_option(word, "resolve=")) {
+        return set_resolve(cmd, word, value, server);
+    }
+    if (fpmp_conf_is_option(word, "docroot=")) {
+        return set_docroot(cmd, value, server);
+    }
     if (!strcasecmp(word, "backup")) {
         server->is_backup = 1;
         return NULL;
     }
-    return apr_psprintf(
-        cmd->pool, "\"%s\": known are type= reuse= weight= max= group= name= and backup", word);
+    return apr_psprintf(cmd->pool,
+                        "\"%s\": known are type= reuse= weight= max= group= name= resolve= "
+                        "slowstart= docroot= and backup",
+                        word);
 }
 
 static const char *check_server(cmd_parms *cmd, const fpmp_server *server, const fpmp_pool *pool)
@@ -156,12 +152,14 @@ static const char *add_server(cmd_parms *cmd, const char *arguments, fpmp_pool *
     pool->servers = grown;
     fpmp_server *server = &grown[pool->server_count];
     server->weight = 1;
+    server->resolve = RESOLVE_DEFAULT;
     const char *address = ap_getword_conf(cmd->pool, &arguments);
     const char *wrong = fpmp_address_parse(&server->address, address, cmd->pool);
     while (!wrong && *arguments) {
         wrong = set_server_word(cmd, ap_getword_conf(cmd->pool, &arguments), server, &reuses);
     }
     if (!wrong) {
+        server->is_number = server->address.socket_length > 0;
         server->name = server->name ? server->name : server->address.label;
         server->reuses = reuses >= 0 ? reuses : server->type == FPMP_TYPE_FPMPOOL;
         wrong = check_server(cmd, server, pool);
@@ -170,7 +168,7 @@ static const char *add_server(cmd_parms *cmd, const char *arguments, fpmp_pool *
     return wrong ? apr_pstrcat(cmd->pool, "FpmPoolServer: ", wrong, NULL) : NULL;
 }
 
-/* ---- FpmPoolBalance, FpmPoolHealth, FpmPoolCheck --------------------------------------------- */
+/* ---- FpmPoolBalance ------------------------------------------------------------------------- */
 
 static int is_token(const char *text)
 {
@@ -213,97 +211,17 @@ static const char *set_balance(cmd_parms *cmd, const char *arguments, fpmp_pool 
                : NULL;
 }
 
-static const char *set_pauses(cmd_parms *cmd, const char *word, fpmp_health_rules *health)
-{
-    const char *dots = strstr(word, "..");
-    apr_interval_time_t first = 0;
-    apr_interval_time_t most = 0;
-    const char *from = apr_pstrmemdup(cmd->pool, word + 6, dots ? (size_t)(dots - word - 6) : 0);
-    const char *wrong = read_time(cmd, word, from, apr_time_from_msec(100), &first);
-    wrong = wrong || !dots ? wrong : read_time(cmd, word, dots + 2, first, &most);
-    if (wrong || !dots) {
-        return wrong && dots ? wrong : "retry= is two times: retry=1s..60s";
-    }
-    health->first = (unsigned)apr_time_as_msec(first);
-    health->most = (unsigned)apr_time_as_msec(most);
-    return NULL;
-}
-
-static const char *set_health(cmd_parms *cmd, const char *arguments, fpmp_pool *pool)
-{
-    const char *wrong = *arguments ? NULL : "fails= or retry= is needed";
-    while (!wrong && *arguments) {
-        const char *word = ap_getword_conf(cmd->pool, &arguments);
-        int number = 0;
-        if (is_option(word, "fails=")) {
-            wrong = read_number(cmd, word, word + 6, 1, STREAK_MAX, &number);
-            pool->health.fails = (unsigned)number;
-        } else if (is_option(word, "retry=")) {
-            wrong = set_pauses(cmd, word, &pool->health);
-        } else {
-            wrong = apr_psprintf(cmd->pool, "\"%s\": known are fails= and retry=", word);
-        }
-    }
-    return wrong ? apr_pstrcat(cmd->pool, "FpmPoolHealth: ", wrong, NULL) : NULL;
-}
-
-static const char *set_check_word(cmd_parms *cmd, const char *word, fpmp_pool *pool)
-{
-    static const apr_interval_time_t least = apr_time_from_msec(50);
-    fpmp_check *check = &pool->check;
-    const char *value = strchr(word, '=');
-    int number = 0;
-    value = value ? value + 1 : "";
-    if (is_option(word, "interval=")) {
-        return read_time(cmd, word, value, least, &check->interval);
-    }
-    if (is_option(word, "fast=")) {
-        return read_time(cmd, word, value, least, &check->fast);
-    }
-    if (is_option(word, "down=")) {
-        return read_time(cmd, word, value, least, &check->down);
-    }
-    if (is_option(word, "timeout=")) {
-        return read_time(cmd, word, value, least, &check->timeout);
-    }
-    if (is_option(word, "rise=") || is_option(word, "fall=")) {
-        const char *wrong = read_number(cmd, word, value, 1, STREAK_MAX, &number);
-        *(is_option(word, "rise=") ? &pool->health.rise : &pool->health.fall) = (unsigned)number;
-        return wrong;
-    }
-    return apr_psprintf(cmd->pool,
-                        "\"%s\": known are interval= fast= down= timeout= rise= and fall=", word);
-}
-
-static const char *set_check(cmd_parms *cmd, const char *arguments, fpmp_pool *pool)
-{
-    static const char *const kinds[] = {"off", "connect", "ping", NULL};
-    const char *name = ap_getword_conf(cmd->pool, &arguments);
-    int kind = fpmp_conf_read_choice(name, kinds);
-    if (kind < 0) {
-        return apr_psprintf(cmd->pool, "FpmPoolCheck: \"%s\": known are off, connect and ping",
-                            name);
-    }
-    pool->check.kind = (fpmp_check_kind)kind;
-    pool->health.has_check = kind != FPMP_CHECK_OFF;
-    const char *wrong = NULL;
-    while (!wrong && *arguments) {
-        wrong = set_check_word(cmd, ap_getword_conf(cmd->pool, &arguments), pool);
-    }
-    return wrong ? apr_pstrcat(cmd->pool, "FpmPoolCheck: ", wrong, NULL) : NULL;
-}
-
 /* ---- FpmPoolRetry ---------------------------------------------------------------------------- */
 
 static const char *set_retry_word(cmd_parms *cmd, const char *word, fpmp_retry *retry)
 {
-    if (is_option(word, "attempts=")) {
-        return read_number(cmd, word, word + 9, 1, FPMP_ATTEMPTS_MAX, &retry->attempts);
+    if (fpmp_conf_is_option(word, "attempts=")) {
+        return fpmp_conf_read_number(cmd, word, word + 9, 1, FPMP_ATTEMPTS_MAX, &retry->attempts);
     }
-    if (is_option(word, "within=")) {
-        return read_time(cmd, word, word + 7, apr_time_from_msec(1), &retry->within);
+    if (fpmp_conf_is_option(word, "within=")) {
+        return fpmp_conf_read_time(cmd, word, word + 7, apr_time_from_msec(1), &retry->within);
     }
-    if (is_option(word, "body=")) {
+    if (fpmp_conf_is_option(word, "body=")) {
         return fpmp_conf_read_size(cmd->pool, word + 5, 0, 64 * MEBIBYTE, &retry->body);
     }
     return apr_psprintf(cmd->pool, "\"%s\": known are attempts= within= and body=", word);
@@ -331,36 +249,37 @@ const char *fpmp_conf_read_retry(cmd_parms *cmd, const char *arguments, fpmp_ret
 static const char *set_count(cmd_parms *cmd, const char *word, unsigned *count)
 {
     int number = 0;
-    const char *wrong = read_number(cmd, word, strchr(word, '=') + 1, 0, FPMP_LIMIT_MAX, &number);
+    const char *wrong =
+        fpmp_conf_read_number(cmd, word, strchr(word, '=') + 1, 0, FPMP_LIMIT_MAX, &number);
     *count = (unsigned)number;
     return wrong;
 }
 
 static const char *set_limit_word(cmd_parms *cmd, const char *word, fpmp_limit *limit)
 {
-    if (is_option(word, "requests=")) {
+    if (fpmp_conf_is_option(word, "requests=")) {
         limit->requests_set = 1;
         return set_count(cmd, word, &limit->requests);
     }
-    if (is_option(word, "queue=")) {
+    if (fpmp_conf_is_option(word, "queue=")) {
         limit->queue_set = 1;
         return set_count(cmd, word, &limit->queue);
     }
-    if (is_option(word, "perip=")) {
+    if (fpmp_conf_is_option(word, "perip=")) {
         limit->per_address_set = 1;
         return set_count(cmd, word, &limit->per_address);
     }
-    if (is_option(word, "wait=")) {
+    if (fpmp_conf_is_option(word, "wait=")) {
         limit->wait_set = 1;
-        return read_time(cmd, word, word + 5, apr_time_from_msec(1), &limit->wait);
+        return fpmp_conf_read_time(cmd, word, word + 5, apr_time_from_msec(1), &limit->wait);
     }
-    if (is_option(word, "status=")) {
+    if (fpmp_conf_is_option(word, "status=")) {
         limit->status_set = 1;
-        return read_number(cmd, word, word + 7, 400, 599, &limit->status);
+        return fpmp_conf_read_number(cmd, word, word + 7, 400, 599, &limit->status);
     }
-    if (is_option(word, "retry-after=")) {
+    if (fpmp_conf_is_option(word, "retry-after=")) {
         limit->retry_after_set = 1;
-        return read_number(cmd, word, word + 12, 0, 86400, &limit->retry_after);
+        return fpmp_conf_read_number(cmd, word, word + 12, 0, 86400, &limit->retry_after);
     }
     return apr_psprintf(
         cmd->pool,
@@ -399,10 +318,14 @@ const char *fpmp_conf_read_member(cmd_parms *cmd, ap_directive_t *member, fpmp_p
     static const struct {
         const char *name;
         const char *(*read)(cmd_parms *, const char *, fpmp_pool *);
-    } known[] = {{"FpmPoolServer", add_server},   {"FpmPoolTimeout", set_timeouts},
-                 {"FpmPoolBalance", set_balance}, {"FpmPoolHealth", set_health},
-                 {"FpmPoolCheck", set_check},     {"FpmPoolRetry", set_retry},
-                 {"FpmPoolLimit", set_limit}};
+    } known[] = {{"FpmPoolServer", add_server},
+                 {"FpmPoolTimeout", set_timeouts},
+                 {"FpmPoolBalance", set_balance},
+                 {"FpmPoolHealth", fpmp_conf_read_health},
+                 {"FpmPoolCheck", fpmp_conf_read_check},
+                 {"FpmPoolRetry", set_retry},
+                 {"FpmPoolLimit", set_limit},
+                 {"FpmPoolAllDown", fpmp_conf_read_all_down}};
     ap_directive_t *outer = cmd->directive;
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (!strcasecmp(member->directive, known[i].name)) {
@@ -413,10 +336,10 @@ const char *fpmp_conf_read_member(cmd_parms *cmd, ap_directive_t *member, fpmp_p
             return wrong;
         }
     }
-    return apr_psprintf(
-        cmd->pool,
-        "%s is not allowed in <FpmPoolDefine>: only FpmPoolServer, FpmPoolTimeout, "
-        "FpmPoolBalance, FpmPoolHealth, FpmPoolCheck, FpmPoolRetry and FpmPoolLimit "
-        "are",
-        member->directive);
+    return apr_psprintf(cmd->pool,
+                        "%s is not allowed in <FpmPoolDefine>: only FpmPoolServer, FpmPoolTimeout, "
+                        "FpmPoolBalance, FpmPoolHealth, FpmPoolCheck, FpmPoolRetry, FpmPoolLimit "
+                        "and FpmPoolAllDown "
+                        "are",
+                        member->directive);
 }

@@ -11,22 +11,31 @@
 #include <apr_thread_mutex.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/time.h>
 #include <unistd.h>
 
+#define BAD_FOR apr_time_from_sec(10) /* an address that failed is tried behind the others */
+
 typedef struct shelf {
     fpmp_conn *newest;
     fpmp_conn *oldest;
     int count;
+    uint32_t version; /* of the addresses of those that lie there */
+    unsigned turn;    /* which of several addresses is the first */
+    unsigned bad;     /* bit i: address i has failed */
+    uint32_t bad_version;
+    apr_time_t bad_until;
 } shelf;
 
 struct fpmp_connections {
     apr_pool_t *pool;         /* lives as long as the process: see fpmp_conn_create */
     apr_thread_mutex_t *lock; /* NULL: only one thread */
-    fpmp_conn *spare;         /* structs for reuse, linked by `older` */
+    const fpmp_hosts *names;
+    fpmp_conn *spare; /* structs for reuse, linked by `older` */
     int shelf_count;
     int reached; /* highest shelf that was ever used, plus 1 */
     int swept;   /* shelf that was looked at last for old connections */
@@ -105,6 +114,15 @@ static void empty_shelf(fpmp_connections *table, shelf *from)
     }
 }
 
+/* The server has other addresses now: what leads to the old ones ends. */
+static void drop_others(fpmp_connections *table, shelf *from, uint32_t version)
+{
+    if (from->version != version) {
+        from->version = version;
+        empty_shelf(table, from);
+    }
+}
+
 /* Each kept connection also moves a slow sweep over the other servers' shelves, so that a server
  * without traffic does not hold descriptors for ever. */
 static void sweep_another(fpmp_connections *table, apr_time_t before)
@@ -129,8 +147,8 @@ static apr_status_t close_kept(void *data)
 
 /* Not in memory of `child`: mod_http2 waits only some seconds for the end of its workers' requests,
  * and then one may come back with its connection to a child whose pool is gone. */
-apr_status_t fpmp_conn_create(fpmp_connections **result, apr_pool_t *child, int server_count,
-                              int is_threaded)
+apr_status_t fpmp_conn_create(fpmp_connections **result, apr_pool_t *child, const fpmp_hosts *names,
+                              int server_count, int is_threaded)
 {
     apr_pool_t *pool = NULL;
     apr_status_t status = apr_pool_create_unmanaged_ex(&pool, NULL, NULL);
@@ -140,6 +158,7 @@ apr_status_t fpmp_conn_create(fpmp_connections **result, apr_pool_t *child, int 
     fpmp_connections *table =
         apr_pcalloc(pool, sizeof(*table) + (size_t)server_count * sizeof(shelf));
     table->pool = pool;
+    table->names = names;
     table->shelf_count = server_count;
     if (is_threaded) {
         status = apr_thread_mutex_create(&table->lock, APR_THREAD_MUTEX_DEFAULT, pool);
@@ -159,7 +178,9 @@ fpmp_conn *fpmp_conn_take(fpmp_connections *table, const fpmp_server *server,
                           apr_interval_time_t keep, apr_time_t now)
 {
     shelf *from = &table->shelves[server->index];
+    uint32_t version = fpmp_hosts_version(table->names, server);
     lock_table(table);
+    drop_others(table, from, version);
     drop_old(table, from, now - keep);
     fpmp_conn *connection = from->newest;
     if (connection) {
@@ -177,8 +198,10 @@ void fpmp_conn_keep(fpmp_connections *table, fpmp_conn *connection, apr_interval
         fpmp_conn_discard(table, connection);
         return;
     }
+    uint32_t version = fpmp_hosts_version(table->names, connection->server);
     lock_table(table);
-    if (table->is_over) {
+    drop_others(table, to, version);
+    if (table->is_over || connection->version != version) {
         drop(table, connection);
         unlock_table(table);
         return;
@@ -316,38 +339,118 @@ static int wait_for_handshake(int fd, apr_interval_time_t limit)
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) ? errno : error;
 }
 
-static int connect_within(int fd, const fpmp_address *address, apr_interval_time_t limit)
+static int connect_within(int fd, const struct sockaddr *name, socklen_t length,
+                          apr_interval_time_t limit)
 {
-    const struct sockaddr *name = (const struct sockaddr *)&address->socket;
-    if (connect(fd, name, address->socket_length) == 0) {
+    if (connect(fd, name, length) == 0) {
         return 0;
     }
-    if (errno == EAGAIN && address->path) {
-        return wait_for_room(fd, name, address->socket_length, limit);
+    if (errno == EAGAIN && name->sa_family == AF_UNIX) {
+        return wait_for_room(fd, name, length, limit);
     }
     return errno == EINPROGRESS || errno == EINTR ? wait_for_handshake(fd, limit) : errno;
 }
 
-apr_status_t fpmp_conn_open(fpmp_connections *table, const fpmp_server *server,
-                            apr_interval_time_t limit, apr_pool_t *scratch, fpmp_conn **connection)
+static apr_status_t open_socket(const fpmp_server *server, const fpmp_socket *to,
+                                apr_interval_time_t limit, int *opened)
 {
-    fpmp_address address = server->address;
-    apr_status_t status = fpmp_address_resolve(&address, scratch);
-    if (status != APR_SUCCESS) {
-        return status;
+    const struct sockaddr *name = &to->any;
+    socklen_t length = to->any.sa_family == AF_INET6 ? sizeof(to->six) : sizeof(to->four);
+    if (server->address.path) {
+        name = (const struct sockaddr *)&server->address.socket;
+        length = server->address.socket_length;
     }
-    int fd = socket(address.socket.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(name->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         return errno;
     }
-    status = connect_within(fd, &address, limit);
+    apr_status_t status = connect_within(fd, name, length, limit);
     if (status != APR_SUCCESS) {
         close(fd);
         return status;
     }
-    if (!address.path) {
+    if (!server->address.path) {
         prepare_tcp(fd);
     }
-    *connection = make_conn(table, server, fd);
+    *opened = fd;
     return APR_SUCCESS;
+}
+
+/* ---- several addresses ----------------------------------------------------------------------- */
+
+/* The order in which they are tried: in turn, those that failed lately at the end. */
+static void put_in_turn(fpmp_connections *table, const fpmp_server *server,
+                        const fpmp_addresses *found, apr_time_t now, int *order)
+{
+    shelf *of = &table->shelves[server->index];
+    int count = 0;
+    lock_table(table);
+    if (of->bad_version != found->version || now >= of->bad_until) {
+        of->bad = 0;
+    }
+    for (int is_bad = 0; is_bad < 2; is_bad++) {
+        for (int i = 0; i < found->count; i++) {
+            int at = (int)((of->turn + (unsigned)i) % (unsigned)found->count);
+            if (((of->bad >> at) & 1) == (unsigned)is_bad) {
+                order[count++] = at;
+            }
+        }
+    }
+    of->turn++;
+    unlock_table(table);
+}
+
+static void note_bad(fpmp_connections *table, const fpmp_server *server,
+                     const fpmp_addresses *found, int at, apr_time_t now)
+{
+    shelf *of = &table->shelves[server->index];
+    lock_table(table);
+    of->bad |= 1U << at;
+    of->bad_version = found->version;
+    of->bad_until = now + BAD_FOR;
+    unlock_table(table);
+}
+
+static apr_status_t open_one_of(fpmp_connections *table, const fpmp_server *server,
+                                const fpmp_addresses *found, apr_interval_time_t limit, int *fd)
+{
+    int order[FPMP_ADDRESSES_MAX];
+    apr_time_t now = fpmp_clock_now();
+    apr_time_t end = now + limit;
+    apr_status_t status = APR_EGENERAL;
+    put_in_turn(table, server, found, now, order);
+    for (int i = 0; i < found->count; i++) {
+        apr_interval_time_t left = end - fpmp_clock_now();
+        status = left > 0
+                     ? open_socket(server, &found->sockets[order[i]], left / (found->count - i), fd)
+                     : APR_TIMEUP;
+        if (status == APR_SUCCESS || left <= 0) {
+            break;
+        }
+        note_bad(table, server, found, order[i], fpmp_clock_now());
+    }
+    return status;
+}
+
+apr_status_t fpmp_conn_open(fpmp_connections *table, const fpmp_server *server,
+                            apr_interval_time_t limit, fpmp_conn **connection)
+{
+    fpmp_addresses found = {.version = 0};
+    int fd = -1;
+    apr_status_t status = APR_SUCCESS;
+    if (!server->address.path) {
+        fpmp_hosts_get(table->names, server, &found);
+    }
+    if (server->address.path || found.count == 1) {
+        status = open_socket(server, &found.sockets[0], limit, &fd);
+    } else if (found.count) {
+        status = open_one_of(table, server, &found, limit, &fd);
+    } else {
+        status = APR_OS_START_EAIERR - EAI_NONAME; /* nobody has found its host yet */
+    }
+    if (status == APR_SUCCESS) {
+        *connection = make_conn(table, server, fd);
+        (*connection)->version = found.version;
+    }
+    return status;
 }

@@ -8,7 +8,7 @@
 #ifndef FPMP_CONN_H
 #define FPMP_CONN_H
 
-#include "fpmp_pool.h"
+#include "fpmp_hosts.h"
 
 /* Most idle connections that a child keeps for one server. */
 #define FPMP_KEPT_MAX 128
@@ -19,25 +19,30 @@ typedef struct fpmp_connections fpmp_connections;
 typedef struct fpmp_conn {
     int fd; /* CLOEXEC; use MSG_DONTWAIT: whether it blocks is not defined */
     const fpmp_server *server;
+    uint32_t version;      /* of the server's addresses when it was opened */
     unsigned served;       /* requests that it has answered; 0: fresh */
     apr_time_t kept_since; /* private: */
     struct fpmp_conn *newer;
     struct fpmp_conn *older;
 } fpmp_conn;
 
-/* A table for servers with index 0..server_count-1. When the pool `child` ends, what is kept is
- * closed and nothing is kept any more; the table itself stays valid until the process ends. */
-apr_status_t fpmp_conn_create(fpmp_connections **table, apr_pool_t *child, int server_count,
-                              int is_threaded);
+/* names: addresses of servers that are names; NULL: none is. A table for servers with index
+ * 0..server_count-1. When the pool `child` ends, what is kept is closed and nothing is kept any
+ * more; the table itself stays valid until the process ends. */
+apr_status_t fpmp_conn_create(fpmp_connections **table, apr_pool_t *child, const fpmp_hosts *names,
+                              int server_count, int is_threaded);
 
-/* The kept connection that was used last, or NULL. Those kept longer than `keep` are closed. */
+/* The kept connection that was used last, or NULL. Those kept longer than `keep`, and those to
+ * addresses that the server had before, are closed. */
 fpmp_conn *fpmp_conn_take(fpmp_connections *table, const fpmp_server *server,
                           apr_interval_time_t keep, apr_time_t now);
 
 /* A new connection, or the error of connect(); APR_TIMEUP when it was not accepted within `limit`
- * (also: its listen queue stayed full). `scratch` is for a host name that must be looked up. */
+ * (also: its listen queue stayed full). Of several addresses each is the first in turn, those that
+ * failed a moment ago behind the others, and the next follows one that fails; all have `limit`
+ * together. */
 apr_status_t fpmp_conn_open(fpmp_connections *table, const fpmp_server *server,
-                            apr_interval_time_t limit, apr_pool_t *scratch, fpmp_conn **connection);
+                            apr_interval_time_t limit, fpmp_conn **connection);
 
 /* Keeps a connection that stands between two requests; `keep` 0 or a full table close one. */
 void fpmp_conn_keep(fpmp_connections *table, fpmp_conn *connection, apr_interval_time_t keep,

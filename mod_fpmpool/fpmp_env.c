@@ -17,7 +17,6 @@
 APLOG_USE_MODULE(fpmpool);
 
 #define FIRST_SIZE 8000 /* more than most environments: no second allocation */
-#define FPM_PREFIX "proxy:fcgi://fpmpool"
 
 /* A directory that scripts shall see under another path. */
 typedef struct relocation {
@@ -39,7 +38,7 @@ typedef struct encoder {
     int is_too_large;
     const char *unreadable; /* name of a variable that the server could not read; NULL: none */
     apr_size_t unreadable_length;
-    relocation relocations[2]; /* document root, context document root */
+    relocation relocations[2]; /* document root, context document root; or docroot= */
     const char *hidden[2];     /* values that are not sent; NULL: none */
     const char *self;          /* PHP_SELF, where our daemon would make another one; NULL: no */
 } encoder;
@@ -172,20 +171,20 @@ static const char *relocate(const encoder *to, const char *name, const char *val
     for (int i = 1; i >= 0; i--) {
         const char *from = to->relocations[i].from;
         size_t length = from ? strlen(from) : 0;
-        if (length && !strncmp(value, from, length) &&
+        if (from && !strncmp(value, from, length) &&
             (value[length] == '/' || value[length] == '\0') && is_place(name)) {
-            return apr_pstrcat(to->r->pool, to->relocations[i].to, value + length, NULL);
+            const char *mapped =
+                apr_pstrcat(to->r->pool, to->relocations[i].to, value + length, NULL);
+            return *mapped ? mapped : "/";
         }
     }
     return value;
 }
 
-/* php-fpm takes a plain name together with REDIRECT_URL for an old mod_fastcgi request and runs
- * PATH_TRANSLATED instead; it strips this prefix and then takes the name as it is. */
 static void add_script(encoder *to, const char *filename)
 {
     if (to->server->type == FPMP_TYPE_FPM && strncmp(filename, "proxy:", 6) != 0) {
-        filename = apr_pstrcat(to->r->pool, FPM_PREFIX, filename, NULL);
+        filename = apr_pstrcat(to->r->pool, FPMP_FPM_PREFIX, filename, NULL);
     }
     add_pair(to, "SCRIPT_FILENAME", filename);
 }
@@ -406,7 +405,9 @@ static int add_variables(encoder *to, const fpmp_dir_conf *conf, const fpmp_env_
     const char *login = add_login(r, conf, to->server);
     int status = apply_rules(to, conf);
     if (status == OK) {
-        if (facts->roots) {
+        if (to->server->local_root) {
+            to->relocations[0] = (relocation){to->server->local_root, to->server->remote_root};
+        } else if (facts->roots) {
             find_relocations(to, facts->roots);
         }
         encode_table(to);

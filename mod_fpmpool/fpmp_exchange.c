@@ -79,7 +79,6 @@ void fpmp_exchange_close(fpmp_task *task)
 
 static void enter_pool(fpmp_task *task, int at)
 {
-    int takes_down = task->wish.takes_down;
     task->pool_at = at;
     task->pool = task->pools[at];
     move_to_pool(task, fpmp_balance_pool_record(task->global, task->pool));
@@ -91,7 +90,7 @@ static void enter_pool(fpmp_task *task, int at)
     task->retry =
         fpmp_select_retry(&task->conf->section_retry, task->pool, &task->conf->server_retry);
     fpmp_balance_wish(task->r, task->pool, &task->wish);
-    task->wish.takes_down = takes_down;
+    task->wish.takes_down = task->asks_down && !task->pool->refuses_down;
     fpmp_admit_turn_to(&task->admission, task->r, task->conf, task->global, task->pool,
                        task->timeouts.total);
 }
@@ -162,8 +161,8 @@ static int leave_pool(fpmp_task *task, int why)
         return 1;
     }
     /* All are down and nobody was asked: rather one that is down than nobody. */
-    if (!task->has_failed && !task->wish.takes_down && !is_busy) {
-        task->wish.takes_down = 1;
+    if (!task->has_failed && !task->asks_down && !is_busy) {
+        task->asks_down = 1;
         enter_pool(task, 0);
         return 1;
     }
@@ -253,7 +252,7 @@ static int open_connection(fpmp_task *task)
 {
     apr_time_t before = fpmp_clock_now();
     apr_status_t error = fpmp_conn_open(task->global->connections, task->server,
-                                        task->timeouts.connect, task->r->pool, &task->connection);
+                                        task->timeouts.connect, &task->connection);
     task->course.connecting = fpmp_clock_now() - before;
     if (error != APR_SUCCESS) {
         task->course.attempts++;
@@ -331,6 +330,12 @@ static int may_go_on(const fpmp_task *task)
            fpmp_body_can_rewind(&task->body);
 }
 
+/* May it be executed a second time? */
+static int may_lose(const fpmp_task *task)
+{
+    return task->retry.level == FPMP_RETRY_IDEMPOTENT && is_idempotent(task->r);
+}
+
 /* Could another attempt follow the one that is about to be made? */
 static int has_others(const fpmp_task *task)
 {
@@ -348,11 +353,10 @@ static int may_repeat(const fpmp_task *task, fpmp_relay_result result)
         return may_go_on(task);
     case FPMP_RELAY_DIED:
     case FPMP_RELAY_LOST:
-        return task->retry.level == FPMP_RETRY_IDEMPOTENT && is_idempotent(task->r) &&
-               !task->relay.has_output && may_go_on(task);
+        return may_lose(task) && !task->relay.has_output && may_go_on(task);
     case FPMP_RELAY_PROTOCOL:
-        return task->retry.level == FPMP_RETRY_IDEMPOTENT && is_idempotent(task->r) &&
-               !task->relay.response.is_passed && may_go_on(task);
+    case FPMP_RELAY_BAD_STATUS:
+        return may_lose(task) && !task->relay.response.is_passed && may_go_on(task);
     default:
         return 0;
     }
@@ -428,7 +432,7 @@ int fpmp_exchange_probe(fpmp_task *task)
     /* The request itself starts anew: its time begins when the body is there. */
     task->has_failed = 0;
     task->first_try = 0;
-    task->wish.takes_down = 0;
+    task->asks_down = 0;
     enter_pool(task, 0);
     return OK;
 }
@@ -461,8 +465,7 @@ static int needs_ack(const fpmp_task *task)
     if ((task->encoding & ENCODED_ACK) || (!is_idempotent(task->r) && task->connection->served)) {
         return 1; /* to ask once more than needed is cheaper than to encode again */
     }
-    return has_others(task) &&
-           !(task->retry.level == FPMP_RETRY_IDEMPOTENT && is_idempotent(task->r));
+    return has_others(task) && !may_lose(task);
 }
 
 /* What httpd and FpmPoolSetEnvIf put into the environment for the first attempt shall not look like
@@ -484,8 +487,9 @@ static int encode(fpmp_task *task)
     int resolves = task->conf->resolves_root == FPMP_RESOLVE_ON ||
                    (task->conf->resolves_root == FPMP_RESOLVE_AUTO && server->address.path);
     task->awaits_ack = needs_ack(task);
+    int root = server->local_root ? server->index + 1 : 0;
     int encoding = 1 | (task->keeps ? 2 : 0) | (task->awaits_ack ? ENCODED_ACK : 0) |
-                   (resolves ? 8 : 0) | (int)server->type << 4;
+                   (resolves ? 8 : 0) | (int)server->type << 4 | root << 8;
     if (encoding == task->encoding) {
         return OK;
     }
@@ -517,6 +521,7 @@ static fpmp_relay_result send_request(fpmp_task *task)
     task->relay.head = task->head;
     task->relay.fd = task->connection->fd;
     task->relay.awaits_ack = task->awaits_ack;
+    task->relay.avoids_statuses = task->pool->bad_statuses && has_others(task) && may_lose(task);
     return fpmp_relay_run(&task->relay);
 }
 
@@ -551,7 +556,8 @@ static int go_on(fpmp_task *task, fpmp_relay_result result)
     task->was_overload = result == FPMP_RELAY_OVERLOADED;
     /* Its server may have it once more, if there is no other: it was not busy. */
     task->was_lost = result == FPMP_RELAY_LOST || result == FPMP_RELAY_PROTOCOL ||
-                     result == FPMP_RELAY_DIED || result == FPMP_RELAY_NOT_TAKEN;
+                     result == FPMP_RELAY_DIED || result == FPMP_RELAY_NOT_TAKEN ||
+                     result == FPMP_RELAY_BAD_STATUS;
     task->status = HTTP_BAD_GATEWAY;
     task->state = "lost";
     const char *what = fpmp_failure_find(result)->state;

@@ -46,6 +46,7 @@ typedef struct fpmp_task {
     uint64_t tried;    /* servers of the pool that had it */
     int servers_asked; /* that got it over a connection */
     int has_failed;    /* at least one attempt did */
+    int asks_down;     /* all were down: those that are get it too, where the pool allows it */
     int was_overload;  /* the last one, because its server was busy */
     int was_lost;      /* the last one, without an answer */
     int came_back;     /* to a server that had lost it */

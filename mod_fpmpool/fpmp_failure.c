@@ -47,6 +47,8 @@ static const fpmp_failure failures[] = {
      "FPMP0068: ", "the script sent fewer bytes than its Content-Length: correct the script"},
     {FPMP_RELAY_PROTOCOL, HTTP_BAD_GATEWAY, APLOG_ERR, "invalid",
      "FPMP0069: ", "what the server sent is not FastCGI: correct the address"},
+    {FPMP_RELAY_BAD_STATUS, HTTP_BAD_GATEWAY, APLOG_WARNING, "invalid", "FPMP0121: ",
+     "its answer has a status of FpmPoolHealth status=, and no other server is left: see its log"},
 };
 
 const fpmp_failure *fpmp_failure_find(fpmp_relay_result result)
@@ -207,18 +209,27 @@ void fpmp_failure_log_down(const server_rec *where, const fpmp_pool *pool,
                            const fpmp_server *server, const char *reason)
 {
     int has_others = pool->server_count > 1;
-    int level = has_others || pool->health.has_check ? APLOG_WARNING : APLOG_INFO;
+    int level = has_others || pool->health.check_count ? APLOG_WARNING : APLOG_INFO;
     ap_log_error(APLOG_MARK, level, 0, where,
                  "FPMP0085: pool %s: %s counts as down: %s; %s until %s: look at that server",
                  pool->name, server->address.label, reason,
                  has_others ? "the others get its requests"
                             : "fallbacks get its requests, if FpmPool names any,",
-                 pool->health.has_check ? "its checks succeed" : "a trial request succeeds");
+                 pool->health.check_count ? "its checks succeed" : "a trial request succeeds");
 }
 
-void fpmp_failure_log_up(const server_rec *where, const fpmp_pool *pool, const fpmp_server *server)
+void fpmp_failure_log_up(const server_rec *where, const fpmp_pool *pool, const fpmp_server *server,
+                         unsigned rise)
 {
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, where,
                  "FPMP0086: pool %s: %s is up again: %u checks in a row succeeded", pool->name,
-                 server->address.label, pool->health.rise);
+                 server->address.label, rise);
+}
+
+void fpmp_failure_log_busy(const server_rec *where, const fpmp_pool *pool,
+                           const fpmp_server *server, const char *reason)
+{
+    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, where,
+                 "FPMP0120: pool %s: a check of %s does not count: %s", pool->name,
+                 server->address.label, reason);
 }

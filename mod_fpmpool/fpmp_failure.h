@@ -33,10 +33,14 @@ void fpmp_failure_log_limit(request_rec *r, const fpmp_pool *pool, fpmp_complain
 /* FpmPoolLimit has refused it. */
 void fpmp_failure_log_refusal(request_rec *r, const fpmp_pool *pool, const fpmp_limit *limit,
                               fpmp_limit_answer answer, fpmp_complaint *about);
+/* A check says neither that the server is well nor that it is not (for debugging). */
+void fpmp_failure_log_busy(const server_rec *where, const fpmp_pool *pool,
+                           const fpmp_server *server, const char *reason);
 
 /* A server changes its state: one line for each change. */
 void fpmp_failure_log_down(const server_rec *where, const fpmp_pool *pool,
                            const fpmp_server *server, const char *reason);
-void fpmp_failure_log_up(const server_rec *where, const fpmp_pool *pool, const fpmp_server *server);
+void fpmp_failure_log_up(const server_rec *where, const fpmp_pool *pool, const fpmp_server *server,
+                         unsigned rise);
 
 #endif

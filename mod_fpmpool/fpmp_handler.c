@@ -11,6 +11,8 @@
 #include "fpmp_conn.h"
 #include "fpmp_exchange.h"
 #include "fpmp_failure.h"
+#include "fpmp_hosts.h"
+#include "fpmp_lookup.h"
 #include "fpmp_names.h"
 #include "fpmp_notes.h"
 #include "fpmp_probe.h"
@@ -301,7 +303,7 @@ static int fail(fpmp_task *task, fpmp_relay_result result)
         note_end(task, "cut");
         return OK;
     }
-    return refuse(task, failure->status, failure->state);
+    return refuse(task, relay->bad_status ? relay->bad_status : failure->status, failure->state);
 }
 
 static int run(fpmp_task *task)
@@ -421,6 +423,15 @@ int fpmp_handler_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pt
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     global->share = kept->share;
+    if (global->name_count) {
+        status = fpmp_hosts_open(&global->hosts, pconf, global->name_count);
+    }
+    if (status != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_EMERG | APLOG_STARTUP, status, main,
+                     "FPMP0124: no shared memory for the addresses of host names: raise the limits "
+                     "of memory of this system");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
     return OK;
 }
 
@@ -458,7 +469,7 @@ void fpmp_handler_child_init(apr_pool_t *child, server_rec *main)
     int is_threaded = 0;
     global->row = fpmp_share_enter(global->share, getpid());
     apr_status_t status = ap_mpm_query(AP_MPMQ_IS_THREADED, &is_threaded);
-    status = status == APR_SUCCESS ? fpmp_conn_create(&global->connections, child,
+    status = status == APR_SUCCESS ? fpmp_conn_create(&global->connections, child, global->hosts,
                                                       global->server_count + count_places(global),
                                                       is_threaded != AP_MPMQ_NOT_SUPPORTED)
                                    : status;
@@ -471,6 +482,12 @@ void fpmp_handler_child_init(apr_pool_t *child, server_rec *main)
     if (status != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, status, main,
                      "FPMP0005: this process cannot keep connections and will answer 500");
+    }
+    status = fpmp_lookup_start(global, main, child);
+    if (status != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, status, main,
+                     "FPMP0125: this process cannot look up host names again: raise httpd's limits "
+                     "of threads and descriptors");
     }
     status = fpmp_probe_start(global, main, child);
     if (status != APR_SUCCESS) {

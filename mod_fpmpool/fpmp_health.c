@@ -5,6 +5,8 @@
  */
 #include "fpmp_health.h"
 
+#include <string.h>
+
 #define TRIAL_MOST 10000 /* ms after which a trial that nobody reported counts as lost */
 #define GONE_PAUSE 50    /* ms between two looks at a unix socket without a listener */
 
@@ -12,13 +14,13 @@
  * the pauses so far; `streak`: checks in a row that say otherwise than the state. */
 #define STATE_BITS  2
 #define FAILS_BITS  6
-#define STREAK_BITS 6
+#define STREAK_BITS 6 /* of each check */
 #define PAUSE_BITS  4
-#define SINCE_BITS  46
+#define SINCE_BITS  40 /* 34 years of milliseconds */
 
 #define FAILS_SHIFT  STATE_BITS
 #define STREAK_SHIFT (FAILS_SHIFT + FAILS_BITS)
-#define PAUSE_SHIFT  (STREAK_SHIFT + STREAK_BITS)
+#define PAUSE_SHIFT  (STREAK_SHIFT + FPMP_CHECKS_MAX * STREAK_BITS)
 #define SINCE_SHIFT  (PAUSE_SHIFT + PAUSE_BITS)
 
 #define MOST(bits) ((UINT64_C(1) << (bits)) - 1)
@@ -26,7 +28,7 @@
 typedef struct parts {
     fpmp_health_state state;
     unsigned fails;
-    unsigned streak;
+    unsigned streak[FPMP_CHECKS_MAX];
     unsigned pause;
     uint64_t since;
 } parts;
@@ -40,9 +42,11 @@ static parts unpack(fpmp_health word)
 {
     parts of = {.state = (fpmp_health_state)take(word, 0, STATE_BITS),
                 .fails = (unsigned)take(word, FAILS_SHIFT, FAILS_BITS),
-                .streak = (unsigned)take(word, STREAK_SHIFT, STREAK_BITS),
                 .pause = (unsigned)take(word, PAUSE_SHIFT, PAUSE_BITS),
                 .since = take(word, SINCE_SHIFT, SINCE_BITS)};
+    for (int i = 0; i < FPMP_CHECKS_MAX; i++) {
+        of.streak[i] = (unsigned)take(word, STREAK_SHIFT + i * STREAK_BITS, STREAK_BITS);
+    }
     return of;
 }
 
@@ -53,9 +57,13 @@ static uint64_t give(uint64_t value, int shift, int bits)
 
 static fpmp_health pack(const parts *of)
 {
-    return give(of->state, 0, STATE_BITS) | give(of->fails, FAILS_SHIFT, FAILS_BITS) |
-           give(of->streak, STREAK_SHIFT, STREAK_BITS) | give(of->pause, PAUSE_SHIFT, PAUSE_BITS) |
-           give(of->since, SINCE_SHIFT, SINCE_BITS);
+    fpmp_health word = give(of->state, 0, STATE_BITS) | give(of->fails, FAILS_SHIFT, FAILS_BITS) |
+                       give(of->pause, PAUSE_SHIFT, PAUSE_BITS) |
+                       give(of->since, SINCE_SHIFT, SINCE_BITS);
+    for (int i = 0; i < FPMP_CHECKS_MAX; i++) {
+        word |= give(of->streak[i], STREAK_SHIFT + i * STREAK_BITS, STREAK_BITS);
+    }
+    return word;
 }
 
 uint64_t fpmp_health_time(apr_time_t now)
@@ -73,9 +81,23 @@ uint64_t fpmp_health_since(fpmp_health word)
     return unpack(word).since;
 }
 
-int fpmp_health_is_changing(fpmp_health word)
+int fpmp_health_is_changing(fpmp_health word, int place)
 {
-    return unpack(word).streak > 0;
+    return unpack(word).streak[place] > 0;
+}
+
+static void end_streaks(parts *of)
+{
+    memset(of->streak, 0, sizeof(of->streak));
+}
+
+static int has_streak(const parts *of)
+{
+    unsigned sum = 0;
+    for (int i = 0; i < FPMP_CHECKS_MAX; i++) {
+        sum += of->streak[i];
+    }
+    return sum > 0;
 }
 
 static uint64_t pause_of(const parts *of, const fpmp_health_rules *rules)
@@ -89,7 +111,7 @@ static uint64_t pause_of(const parts *of, const fpmp_health_rules *rules)
 
 static int may_try(const parts *of, const fpmp_health_rules *rules, uint64_t now)
 {
-    if (of->state == FPMP_HEALTH_UP || (rules->has_check && of->pause)) {
+    if (of->state == FPMP_HEALTH_UP || (rules->check_count && of->pause)) {
         return 0;
     }
     return now >= of->since + (of->state == FPMP_HEALTH_TRYING ? TRIAL_MOST : pause_of(of, rules));
@@ -114,7 +136,7 @@ static fpmp_health_change fall(parts *of, int is_gone, uint64_t now)
     of->pause = is_gone ? 0 : of->pause + (of->pause < MOST(PAUSE_BITS));
     of->state = FPMP_HEALTH_DOWN;
     of->since = now;
-    of->streak = 0;
+    end_streaks(of);
     return was_up ? FPMP_HEALTH_WENT_DOWN : FPMP_HEALTH_SAME;
 }
 
@@ -122,19 +144,19 @@ static fpmp_health_change take_answer(parts *of, const fpmp_health_rules *rules,
 {
     if (of->state == FPMP_HEALTH_UP) {
         of->fails = 0;
-        of->since = of->streak ? of->since : 0;
+        of->since = has_streak(of) ? of->since : 0;
         return FPMP_HEALTH_SAME;
     }
     /* Where checks decide, one answer of a server whose checks fail says little. */
     int is_late = began < of->since;
-    return is_late || (rules->has_check && of->pause) ? FPMP_HEALTH_SAME : rise(of);
+    return is_late || (rules->check_count && of->pause) ? FPMP_HEALTH_SAME : rise(of);
 }
 
 static fpmp_health_change take_failure(parts *of, const fpmp_health_rules *rules, int is_gone,
-                                       uint64_t began, uint64_t now)
+                                       unsigned weight, uint64_t began, uint64_t now)
 {
     if (of->state == FPMP_HEALTH_UP) {
-        of->fails++;
+        of->fails += weight;
         of->since = now;
         return of->fails >= rules->fails ? fall(of, is_gone, now) : FPMP_HEALTH_SAME;
     }
@@ -149,18 +171,29 @@ static fpmp_health_change take_failure(parts *of, const fpmp_health_rules *rules
     return FPMP_HEALTH_SAME;
 }
 
-static fpmp_health_change take_check(parts *of, const fpmp_health_rules *rules, int is_good,
-                                     uint64_t now)
+static int have_all_risen(const parts *of, const fpmp_health_rules *rules)
+{
+    for (int i = 0; i < rules->check_count; i++) {
+        if (of->streak[i] < rules->rise[i]) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* One kind of check that fails takes it out; to come back it needs all of them. */
+static fpmp_health_change take_check(parts *of, const fpmp_health_rules *rules, int place,
+                                     int is_good, uint64_t now)
 {
     if (is_good == (of->state == FPMP_HEALTH_UP)) {
-        of->streak = 0;
+        of->streak[place] = 0;
         return FPMP_HEALTH_SAME;
     }
-    of->streak++;
+    of->streak[place] += of->streak[place] < MOST(STREAK_BITS);
     if (is_good) {
-        return of->streak >= rules->rise ? rise(of) : FPMP_HEALTH_SAME;
+        return have_all_risen(of, rules) ? rise(of) : FPMP_HEALTH_SAME;
     }
-    return of->streak >= rules->fall ? fall(of, 0, now) : FPMP_HEALTH_SAME;
+    return of->streak[place] >= rules->fall[place] ? fall(of, 0, now) : FPMP_HEALTH_SAME;
 }
 
 fpmp_health fpmp_health_next(fpmp_health before, fpmp_health_event event,
@@ -175,12 +208,23 @@ fpmp_health fpmp_health_next(fpmp_health before, fpmp_health_event event,
         break;
     case FPMP_HEALTH_FAILED:
     case FPMP_HEALTH_GONE:
-        *change = take_failure(&of, rules, event == FPMP_HEALTH_GONE, began, now);
+        *change = take_failure(&of, rules, event == FPMP_HEALTH_GONE, 1, began, now);
         break;
+    case FPMP_HEALTH_MUTE:
+        /* Where there are checks they know better whether it is busy or dead. */
+        if (of.state == FPMP_HEALTH_UP) {
+            *change =
+                rules->check_count ? FPMP_HEALTH_SAME : take_failure(&of, rules, 0, 2, began, now);
+            break;
+        }
+        /* fall through */
     case FPMP_HEALTH_LATE:
         if (of.state == FPMP_HEALTH_TRYING && began >= of.since) {
             *change = fall(&of, 0, now);
         }
+        break;
+    case FPMP_HEALTH_OFTEN:
+        *change = of.state == FPMP_HEALTH_UP ? fall(&of, 0, now) : FPMP_HEALTH_SAME;
         break;
     case FPMP_HEALTH_TRY:
         if (may_try(&of, rules, now)) {
@@ -189,10 +233,11 @@ fpmp_health fpmp_health_next(fpmp_health before, fpmp_health_event event,
             *change = FPMP_HEALTH_TRIED;
         }
         break;
-    case FPMP_HEALTH_CHECK_GOOD:
-    case FPMP_HEALTH_CHECK_BAD:
-        *change = take_check(&of, rules, event == FPMP_HEALTH_CHECK_GOOD, now);
+    default: {
+        int check = (int)event - FPMP_HEALTH_CHECK_GOOD;
+        *change = take_check(&of, rules, check / 2, !(check % 2), now);
         break;
+    }
     }
     return pack(&of);
 }
@@ -207,4 +252,50 @@ fpmp_health_change fpmp_health_report(_Atomic(uint64_t) *word, fpmp_health_event
         after = fpmp_health_next(before, event, rules, began, now, &change);
     } while (after != before && !atomic_compare_exchange_weak(word, &before, after));
     return change;
+}
+
+/* ---- the window ------------------------------------------------------------------------------ */
+
+/* The word: when it began, requests, failures by their weights. */
+#define COUNT_BITS  12
+#define BEGAN_SHIFT (2 * COUNT_BITS)
+
+static fpmp_health_window join(uint64_t began, uint64_t requests, uint64_t failures)
+{
+    if (requests == MOST(COUNT_BITS) || failures >= MOST(COUNT_BITS) - 1) {
+        requests /= 2;
+        failures /= 2;
+    }
+    return began << BEGAN_SHIFT | requests << COUNT_BITS | failures;
+}
+
+fpmp_health_window fpmp_health_count(fpmp_health_window before, unsigned weight,
+                                     const fpmp_health_rules *rules, uint64_t now, int *is_often)
+{
+    uint64_t began = before >> BEGAN_SHIFT;
+    uint64_t requests = (before >> COUNT_BITS) & MOST(COUNT_BITS);
+    uint64_t failures = before & MOST(COUNT_BITS);
+    *is_often = 0;
+    if (!before || now >= began + rules->window) {
+        return weight && rules->rate ? join(now & MOST(SINCE_BITS), 1, weight) : 0;
+    }
+    requests++;
+    failures += weight;
+    *is_often =
+        weight && requests >= FPMP_HEALTH_RATE_LEAST && failures * 100 > requests * rules->rate;
+    return *is_often ? 0 : join(began, requests, failures);
+}
+
+int fpmp_health_note(_Atomic(uint64_t) *word, unsigned weight, const fpmp_health_rules *rules,
+                     uint64_t now)
+{
+    fpmp_health_window before = atomic_load_explicit(word, memory_order_relaxed);
+    int is_often = 0;
+    while (before || weight) {
+        fpmp_health_window after = fpmp_health_count(before, weight, rules, now, &is_often);
+        if (after == before || atomic_compare_exchange_weak(word, &before, after)) {
+            return is_often;
+        }
+    }
+    return 0;
 }

@@ -98,8 +98,7 @@ int fpmp_names_describe(const char *directory, const fpmp_pool *defaults, const 
     pool->name = name;
     pool->is_found = 1;
     memset(&pool->limit, 0, sizeof(pool->limit)); /* of "*": see fpmp_conf_init_pool */
-    pool->check.kind = FPMP_CHECK_OFF; /* nobody could go through names that come and go */
-    pool->health.has_check = 0;
+    pool->health.check_count = 0; /* nobody could go through names that come and go */
     pool->servers = server;
     pool->server_count = 1;
     return 1;

@@ -4,6 +4,16 @@
  */
 #include "fpmp_pool.h"
 
+int fpmp_pool_is_bad_status(const fpmp_pool *pool, int status)
+{
+    for (const int *at = pool->bad_statuses; at && *at; at++) {
+        if (*at == status) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 void fpmp_pool_overlay(fpmp_timeouts *timeouts, const fpmp_timeouts *inner)
 {
     if (inner->connect_set) {

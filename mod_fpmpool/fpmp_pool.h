@@ -10,6 +10,10 @@
 
 #define FPMP_REQUEST_ID 1 /* FastCGI: one request at a time on a connection */
 
+/* php-fpm takes a plain SCRIPT_FILENAME together with REDIRECT_URL for an old mod_fastcgi request
+ * and runs PATH_TRANSLATED instead; it strips this prefix and then takes the name as it is. */
+#define FPMP_FPM_PREFIX "proxy:fcgi://fpmpool"
+
 /* Who answers there (specification: apache.md 1.2, dispatch.md 5). */
 typedef enum fpmp_server_type {
     FPMP_TYPE_FPMPOOL, /* our daemon: plain SCRIPT_FILENAME, FPMPOOL_* parameters */
@@ -50,7 +54,14 @@ typedef struct fpmp_server {
     unsigned max;     /* most requests at a time, over all children; 0: no limit */
     int group;        /* the lowest group with a usable server gets the requests */
     int is_backup;    /* behind all groups of the others */
-    int index;        /* 0..n-1 over all servers: place in the tables */
+    const char
+        *local_root; /* of docroot=: paths below it are below remote_root there. Neither ends */
+    const char *remote_root; /* with /; NULL: paths are the same there */
+    unsigned slowstart;      /* ms in which its weight grows after it came up; 0: at once */
+    int index;               /* 0..n-1 over all servers: place in the tables */
+    int is_number;           /* its address was no name */
+    unsigned resolve;        /* ms between two look-ups of its host name; 0: only at start */
+    int name_place;          /* 1..n over all names that are looked up again; 0: it is none */
 } fpmp_server;
 
 /* How one of several servers is chosen (specification: apache.md 2.2). */
@@ -102,20 +113,24 @@ typedef struct fpmp_limit {
 #define FPMP_LIMIT_MAX          30000 /* of requests=, queue= and perip= */
 #define FPMP_LIMIT_WAIT_DEFAULT apr_time_from_sec(5)
 
+#define FPMP_CHECKS_MAX 2 /* of one pool: a cheap one and one that runs a script */
+
 /* When a server counts as down, and as up again (specification: apache.md 2.2). Milliseconds. */
 typedef struct fpmp_health_rules {
     unsigned fails; /* failures in a row of live requests */
-    int has_check;  /* checks bring it back, not trials */
-    unsigned rise;  /* good checks in a row */
-    unsigned fall;  /* failed ones */
-    unsigned first; /* the first pause before a trial, and the longest */
+    unsigned rate;  /* percent of them in `window` that are too many; 0: never */
+    unsigned window;
+    int check_count;                /* if any: checks bring it back, not trials */
+    unsigned rise[FPMP_CHECKS_MAX]; /* good checks in a row */
+    unsigned fall[FPMP_CHECKS_MAX]; /* failed ones */
+    unsigned first;                 /* the first pause before a trial, and the longest */
     unsigned most;
 } fpmp_health_rules;
 
 typedef enum fpmp_check_kind {
-    FPMP_CHECK_OFF,
     FPMP_CHECK_CONNECT, /* the connection is accepted */
-    FPMP_CHECK_PING     /* FCGI_GET_VALUES is answered */
+    FPMP_CHECK_PING,    /* FCGI_GET_VALUES is answered */
+    FPMP_CHECK_SCRIPT   /* a PHP script answers as expected */
 } fpmp_check_kind;
 
 typedef struct fpmp_check {
@@ -124,6 +139,8 @@ typedef struct fpmp_check {
     apr_interval_time_t fast;     /* while it changes */
     apr_interval_time_t down;     /* while it is down */
     apr_interval_time_t timeout;
+    const char *script;                    /* of FPMP_CHECK_SCRIPT: its path on the server */
+    const struct fpmp_expect *expectation; /* NULL: a status from 200 to 399 */
 } fpmp_check;
 
 typedef struct fpmp_pool {
@@ -143,8 +160,14 @@ typedef struct fpmp_pool {
     int is_strict;          /* likewise: no other server than the cookie's */
     fpmp_retry retry;
     fpmp_health_rules health;
-    fpmp_check check;
+    int refuses_down;    /* when all its servers are down none is asked (FpmPoolAllDown refuse) */
+    int inherits_checks; /* they are those of all pools, until it has its own */
+    fpmp_check checks[FPMP_CHECKS_MAX]; /* health.check_count of them */
+    const int *bad_statuses;            /* of answers that count as failures; 0 ends them */
 } fpmp_pool;
+
+/* Does FpmPoolHealth name this status? */
+int fpmp_pool_is_bad_status(const fpmp_pool *pool, int status);
 
 /* Puts the values that `inner` sets over those of `timeouts`. */
 void fpmp_pool_overlay(fpmp_timeouts *timeouts, const fpmp_timeouts *inner);

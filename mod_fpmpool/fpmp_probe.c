@@ -3,20 +3,23 @@
  * Runs in a thread of its own in each child; who has the lease works. All checks are under way at
  * once in one poll loop, so that a silent server holds up no other. A thread rather than
  * mod_watchdog, which would wake up in each child ten times a second and may not be loaded. The
- * child waits for its end, but not for ever: one that a name server holds up is left behind, may
- * return when all pools and the shared memory are gone, and then touches its own memory only,
- * which is never freed. Must not touch the child's APR pools.
+ * child waits for its end, but not for ever: one that is left behind may go on when all pools and
+ * the shared memory are gone, and then touches its own memory only, which is never freed. Names are
+ * looked up elsewhere (fpmp_lookup). Must not touch the child's APR pools.
  */
 #include "fpmp_probe.h"
 
+#include "fpmp_check.h"
 #include "fpmp_clock.h"
+#include "fpmp_expect.h"
 #include "fpmp_failure.h"
 #include "fpmp_health.h"
+#include "fpmp_lookup.h"
+#include "fpmp_hosts.h"
 #include "fpmp_share.h"
-#include "wire/wire.h"
 
 #include <http_log.h>
-#include <dlfcn.h>
+#include <apr_strings.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -28,29 +31,38 @@
 
 APLOG_USE_MODULE(fpmpool);
 
-#define LEASE_LEAST 500 /* ms */
+#define LEASE_LEAST 100 /* ms */
+#define REASON_MOST 400
 #define ASLEEP_MOST 60000
 #define BUSY_TIMES  10   /* time limits of checks without an answer to any request */
 #define WAIT_MOST   1000 /* ms that the end of a child waits for the thread */
 
 typedef enum stage { WAITING, CONNECTING, ASKED } stage;
 
-/* A server and its check. Times are milliseconds of fpmp_health_time. */
+/* A server and one of its checks. Times are milliseconds of fpmp_health_time. */
 typedef struct target {
     const fpmp_pool *pool;
     const fpmp_server *server;
     fpmp_record *record;
+    const fpmp_check *check;
+    int place; /* of the check in its pool */
+    fpmp_check_talk talk;
+    fpmp_check_talk ping; /* of a script: is its server dead, or too busy to begin? */
+    int asks_pulse;       /* that is what runs now */
     stage stage;
     int fd;
     uint64_t due; /* the next check */
     uint64_t began;
-    uint8_t answer[WIRE_HEADER_SIZE];
-    size_t received;
+    uint64_t asked;           /* this connection */
+    fpmp_addresses addresses; /* of a server that is a name */
+    int tried;                /* which of them */
+    char reason[REASON_MOST];
 } target;
 
 typedef struct prober {
     server_rec *main;
     fpmp_share *share;
+    const fpmp_hosts *names;
     unsigned generation;
     pid_t child;
     int wake;              /* eventfd: readable when the thread shall end */
@@ -80,13 +92,12 @@ static uint64_t jitter(prober *of, uint64_t time)
 
 static void schedule(prober *of, target *at, uint64_t now)
 {
-    const fpmp_check *check = &at->pool->check;
     fpmp_health word = atomic_load(&at->record->health);
-    apr_interval_time_t pause = check->interval;
-    if (fpmp_health_is_changing(word)) {
-        pause = check->fast;
+    apr_interval_time_t pause = at->check->interval;
+    if (fpmp_health_is_changing(word, at->place)) {
+        pause = at->check->fast;
     } else if (fpmp_health_state_of(word) != FPMP_HEALTH_UP) {
-        pause = check->down;
+        pause = at->check->down;
     }
     at->due = now + jitter(of, (uint64_t)apr_time_as_msec(pause));
 }
@@ -98,79 +109,120 @@ static void finish(prober *of, target *at, uint64_t now)
     }
     at->fd = -1;
     at->stage = WAITING;
+    at->asks_pulse = 0;
     schedule(of, at, now);
+}
+
+/* Busy is not dead. */
+static void leave_busy(prober *of, target *at, const char *reason)
+{
+    fpmp_failure_log_busy(of->main, at->pool, at->server, reason);
+    finish(of, at, now_ms());
 }
 
 static void tell(prober *of, target *at, int is_good, const char *reason)
 {
     uint64_t now = now_ms();
-    fpmp_health_change change = fpmp_health_report(
-        &at->record->health, is_good ? FPMP_HEALTH_CHECK_GOOD : FPMP_HEALTH_CHECK_BAD,
-        &at->pool->health, at->began, now);
+    if (is_good && at->asks_pulse) {
+        leave_busy(of, at, "the check waits for a worker");
+        return;
+    }
+    fpmp_health_change change =
+        fpmp_health_report(&at->record->health, fpmp_health_checked(at->place, is_good),
+                           &at->pool->health, at->began, now);
     if (change == FPMP_HEALTH_WENT_DOWN) {
         fpmp_failure_log_down(of->main, at->pool, at->server, reason);
     } else if (change == FPMP_HEALTH_CAME_UP) {
         (void)fpmp_share_calm(&at->record->failure);
-        fpmp_failure_log_up(of->main, at->pool, at->server);
+        fpmp_share_note_rise(at->record, fpmp_clock_now());
+        fpmp_failure_log_up(of->main, at->pool, at->server, at->pool->health.rise[at->place]);
     }
     finish(of, at, now);
 }
 
+static fpmp_check_talk *talk_of(target *at)
+{
+    return at->asks_pulse ? &at->ping : &at->talk;
+}
+
 static void ask(prober *of, target *at)
 {
-    static const char name[] = "FCGI_MPXS_CONNS";
-    uint8_t bytes[64];
-    uint8_t *end = wire_pair_write(bytes + WIRE_HEADER_SIZE, name, sizeof(name) - 1, "", 0);
-    size_t length = (size_t)(end - bytes);
-    if (at->pool->check.kind == FPMP_CHECK_CONNECT) {
+    fpmp_check_talk *talk = talk_of(at);
+    if (at->check->kind == FPMP_CHECK_CONNECT) {
         tell(of, at, 1, NULL);
         return;
     }
-    wire_header_write(bytes, WIRE_GET_VALUES, 0, (uint16_t)(length - WIRE_HEADER_SIZE), 0);
-    if (send(at->fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)length) {
-        tell(of, at, 0, "it closes the connection of a check");
+    fpmp_check_begin(talk);
+    if (send(at->fd, talk->question, talk->question_length, MSG_DONTWAIT | MSG_NOSIGNAL) !=
+        (ssize_t)talk->question_length) {
+        tell(of, at, 0, fpmp_check_reason(FPMP_CHECK_CLOSED));
         return;
     }
     at->stage = ASKED;
-    at->received = 0;
 }
 
-/* The pool is in no tree of pools: with -X httpd destroys them all, whoever waits here. */
-static int resolve(fpmp_address *address)
+static int open_socket(const target *at, const struct sockaddr **name, socklen_t *length)
 {
-    apr_pool_t *scratch = NULL;
-    apr_status_t status = apr_pool_create_unmanaged_ex(&scratch, NULL, NULL);
-    if (status == APR_SUCCESS) {
-        status = fpmp_address_resolve(address, scratch);
-        apr_pool_destroy(scratch);
+    const fpmp_socket *to = &at->addresses.sockets[at->tried];
+    *name = &to->any;
+    *length = to->any.sa_family == AF_INET6 ? sizeof(to->six) : sizeof(to->four);
+    if (at->server->address.path) {
+        *name = (const struct sockaddr *)&at->server->address.socket;
+        *length = at->server->address.socket_length;
     }
-    return status == APR_SUCCESS;
+    return socket((*name)->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
-static void start(prober *of, target *at, uint64_t now)
+/* The address that is tried does not take the connection. Returns 1 if there is another one. */
+static int try_next(target *at)
 {
-    fpmp_address address = at->server->address;
-    at->began = now;
-    int is_known = resolve(&address);
-    if (of->must_end) {
-        return;
+    if (at->fd >= 0) {
+        close(at->fd);
+        at->fd = -1;
     }
-    if (!is_known) {
+    at->tried++;
+    return at->tried < at->addresses.count;
+}
+
+/* A server is well if one of its addresses is. */
+static void connect_to(prober *of, target *at)
+{
+    const struct sockaddr *name = NULL;
+    socklen_t length = 0;
+    do {
+        at->asked = now_ms();
+        at->fd = open_socket(at, &name, &length);
+        if (at->fd < 0) {
+            finish(of, at, at->asked); /* a lack of this process says nothing of the server */
+            return;
+        }
+        at->stage = CONNECTING;
+        if (connect(at->fd, name, length) == 0) {
+            ask(of, at);
+            return;
+        }
+        if (errno == EAGAIN) {
+            leave_busy(of, at, "its listen queue is full");
+            return;
+        }
+        if (errno == EINPROGRESS) {
+            return;
+        }
+    } while (try_next(at));
+    tell(of, at, 0, "no connection for a check");
+}
+
+static void start(prober *of, target *at)
+{
+    at->tried = 0;
+    at->addresses.count = 0;
+    if (!at->server->address.path) {
+        fpmp_hosts_get(of->names, at->server, &at->addresses);
+    }
+    if (at->server->address.path || at->addresses.count) {
+        connect_to(of, at);
+    } else {
         tell(of, at, 0, "its host is not known");
-        return;
-    }
-    at->fd = socket(address.socket.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (at->fd < 0) {
-        finish(of, at, now); /* a lack of this process says nothing of the server */
-        return;
-    }
-    at->stage = CONNECTING;
-    if (connect(at->fd, (const struct sockaddr *)&address.socket, address.socket_length) == 0) {
-        ask(of, at);
-    } else if (errno == EAGAIN) {
-        finish(of, at, now); /* its listen queue is full: busy is not dead */
-    } else if (errno != EINPROGRESS) {
-        tell(of, at, 0, "no connection for a check");
     }
 }
 
@@ -178,42 +230,58 @@ static void take_connection(prober *of, target *at)
 {
     int error = 0;
     socklen_t length = sizeof(error);
-    if (getsockopt(at->fd, SOL_SOCKET, SO_ERROR, &error, &length) || error) {
+    if (!getsockopt(at->fd, SOL_SOCKET, SO_ERROR, &error, &length) && !error) {
+        ask(of, at);
+    } else if (try_next(at)) {
+        connect_to(of, at);
+    } else {
         tell(of, at, 0, "no connection for a check");
-        return;
     }
-    ask(of, at);
+}
+
+/* A script's answer is there: is it the one that was expected? */
+static void judge(prober *of, target *at)
+{
+    const fpmp_check_talk *talk = &at->talk;
+    const fpmp_expect_answer answer = {.status = talk->status,
+                                       .header = talk->answer,
+                                       .header_length = talk->header_length,
+                                       .body = talk->answer + talk->header_length,
+                                       .body_length = talk->answer_length - talk->header_length};
+    const fpmp_expect *expectation = at->check->expectation;
+    int is_good = expectation ? fpmp_expect_is_met(expectation, of->main, &answer)
+                              : talk->status >= 200 && talk->status < 400;
+    apr_snprintf(at->reason, sizeof(at->reason),
+                 "the script %s of its check answers with status %d%s", at->check->script,
+                 talk->status, expectation ? ", and not as expected" : "");
+    tell(of, at, is_good, at->reason);
 }
 
 static void take_answer(prober *of, target *at)
 {
-    ssize_t got =
-        recv(at->fd, at->answer + at->received, sizeof(at->answer) - at->received, MSG_DONTWAIT);
+    uint8_t bytes[4096];
+    ssize_t got = recv(at->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }
-    if (got <= 0) {
-        tell(of, at, 0, "it closes the connection of a check");
-        return;
+    fpmp_check_word word = fpmp_check_take(talk_of(at), bytes, got > 0 ? (size_t)got : 0);
+    if (word == FPMP_CHECK_BUSY) {
+        leave_busy(of, at, "it refuses the check's request (OVERLOADED)");
+    } else if (word == FPMP_CHECK_GOOD && talk_of(at)->is_script) {
+        judge(of, at);
+    } else if (word != FPMP_CHECK_MORE) {
+        tell(of, at, word == FPMP_CHECK_GOOD, fpmp_check_reason(word));
     }
-    at->received += (size_t)got;
-    if (at->received < sizeof(at->answer)) {
-        return;
-    }
-    wire_header header;
-    wire_header_read(&header, at->answer);
-    int is_good = header.version == WIRE_VERSION &&
-                  (header.type == WIRE_GET_VALUES_RESULT || header.type == WIRE_UNKNOWN_TYPE);
-    tell(of, at, is_good, "what it answers a check is not FastCGI");
 }
 
-/* Other servers than ours answer a check only when a worker is free: as long as they answer
- * requests, or have some of ours and did not long ago, they are busy. */
+/* Does it answer requests, or has it some of ours and did not long ago? Then it is busy, as far as
+ * it needs a worker for the check. */
 static int is_busy(const prober *of, const target *at, uint64_t now)
 {
     uint64_t answered = atomic_load(&at->record->answered);
-    uint64_t patience = BUSY_TIMES * (uint64_t)apr_time_as_msec(at->pool->check.timeout);
-    if (at->stage != ASKED || at->server->type == FPMP_TYPE_FPMPOOL) {
+    uint64_t patience = BUSY_TIMES * (uint64_t)apr_time_as_msec(at->check->timeout);
+    if (at->asks_pulse || at->talk.has_started ||
+        (at->check->kind != FPMP_CHECK_SCRIPT && at->server->type == FPMP_TYPE_FPMPOOL)) {
         return 0;
     }
     return answered >= at->began ||
@@ -222,11 +290,24 @@ static int is_busy(const prober *of, const target *at, uint64_t now)
 
 static void expire(prober *of, target *at, uint64_t now)
 {
-    if (is_busy(of, at, now)) {
-        finish(of, at, now);
+    int is_waiting = at->stage == ASKED;
+    if (is_waiting && is_busy(of, at, now)) {
+        leave_busy(of, at, "no answer to the check, but to requests");
+    } else if (is_waiting && at->talk.is_script && !at->talk.has_started && !at->asks_pulse &&
+               at->server->type == FPMP_TYPE_FPMPOOL) {
+        /* Our daemon has not begun the script: no worker is free, or nobody is there. It answers a
+         * ping without a worker. */
+        close(at->fd);
+        at->asks_pulse = 1;
+        start(of, at);
+    } else if (is_waiting && at->talk.is_script && at->talk.has_started) {
+        apr_snprintf(at->reason, sizeof(at->reason),
+                     "the script %s of its check does not end in time", at->check->script);
+        tell(of, at, 0, at->reason);
+    } else if (!is_waiting && try_next(at)) {
+        connect_to(of, at);
     } else {
-        tell(of, at, 0,
-             at->stage == ASKED ? "no answer to a check in time" : "no connection for a check");
+        tell(of, at, 0, is_waiting ? "no answer to a check in time" : "no connection for a check");
     }
 }
 
@@ -235,7 +316,7 @@ static void expire(prober *of, target *at, uint64_t now)
 static uint64_t deadline_of(const target *at)
 {
     return at->stage == WAITING ? at->due
-                                : at->began + (uint64_t)apr_time_as_msec(at->pool->check.timeout);
+                                : at->asked + (uint64_t)apr_time_as_msec(at->check->timeout);
 }
 
 /* Returns 0 when the thread shall end. */
@@ -247,7 +328,8 @@ static int begin_due(prober *of, uint64_t now)
             continue;
         }
         if (at->stage == WAITING) {
-            start(of, at, now);
+            at->began = now;
+            start(of, at);
         } else {
             expire(of, at, now);
         }
@@ -347,30 +429,35 @@ static apr_status_t stop(void *data)
     return APR_SUCCESS;
 }
 
-/* From now on this process never unmaps this module: a thread that is left behind returns to it.
- * Only in a child, or with -X: neither loads another configuration. */
-static void pin_module(void)
+/* Returns 0 if there is no memory. */
+static int add_target(prober *of, const fpmp_global *global, const fpmp_pool *pool,
+                      const fpmp_server *server, int place)
 {
-    static const char here = 0;
-    Dl_info self;
-    if (dladdr(&here, &self) && self.dli_fname) {
-        (void)dlopen(self.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
-    }
+    static const fpmp_check ping = {.kind = FPMP_CHECK_PING};
+    target *at = &of->targets[of->count++];
+    at->pool = pool;
+    at->server = server;
+    at->record = global->records->servers[server->index];
+    at->check = &pool->checks[place];
+    at->place = place;
+    at->fd = -1;
+    at->due = now_ms() + jitter(of, (uint64_t)apr_time_as_msec(at->check->fast));
+    return fpmp_check_prepare(&at->talk, at->check, server->type) &&
+           (!at->talk.is_script || fpmp_check_prepare(&at->ping, &ping, server->type));
 }
 
-static void add_targets(prober *of, const fpmp_global *global, const fpmp_pool *pool)
+static int add_targets(prober *of, const fpmp_global *global, const fpmp_pool *pool)
 {
-    uint64_t lease = (uint64_t)apr_time_as_msec(pool->check.interval) * 3 / 2;
-    lease = lease > LEASE_LEAST ? lease : LEASE_LEAST;
-    of->lease = !of->lease || lease < of->lease ? lease : of->lease;
-    for (int i = 0; i < pool->server_count; i++) {
-        target *at = &of->targets[of->count++];
-        at->pool = pool;
-        at->server = &pool->servers[i];
-        at->record = global->records->servers[at->server->index];
-        at->fd = -1;
-        at->due = now_ms() + jitter(of, (uint64_t)apr_time_as_msec(pool->check.fast));
+    int is_good = 1;
+    for (int place = 0; place < pool->health.check_count; place++) {
+        uint64_t lease = (uint64_t)apr_time_as_msec(pool->checks[place].interval) * 3 / 2;
+        lease = lease > LEASE_LEAST ? lease : LEASE_LEAST;
+        of->lease = !of->lease || lease < of->lease ? lease : of->lease;
+        for (int i = 0; is_good && i < pool->server_count; i++) {
+            is_good = add_target(of, global, pool, &pool->servers[i], place);
+        }
     }
+    return is_good;
 }
 
 /* Signals are for the threads that httpd made for them. */
@@ -392,7 +479,7 @@ static int begin(prober *of)
     if (of->wake < 0 || of->ended < 0) {
         return errno;
     }
-    pin_module();
+    fpmp_lookup_pin_module();
     return create_thread(of);
 }
 
@@ -412,12 +499,14 @@ static void discard(prober *of)
 apr_status_t fpmp_probe_start(const fpmp_global *global, server_rec *main, apr_pool_t *child)
 {
     prober *of = calloc(1, sizeof(*of));
-    size_t most = (size_t)global->server_count;
+    size_t most = (size_t)global->server_count * FPMP_CHECKS_MAX;
+    int is_good = 1;
     if (!of) {
         return ENOMEM;
     }
     of->main = main;
     of->share = global->share;
+    of->names = global->hosts;
     of->generation = fpmp_share_generation(global->share);
     of->child = getpid();
     of->random = (uint32_t)of->child;
@@ -427,11 +516,9 @@ apr_status_t fpmp_probe_start(const fpmp_global *global, server_rec *main, apr_p
     for (apr_hash_index_t *at = apr_hash_first(child, global->pools); at && of->targets;
          at = apr_hash_next(at)) {
         const fpmp_pool *pool = apr_hash_this_val(at);
-        if (pool->check.kind != FPMP_CHECK_OFF) {
-            add_targets(of, global, pool);
-        }
+        is_good &= of->polled && add_targets(of, global, pool);
     }
-    int error = of->targets && of->polled ? 0 : ENOMEM;
+    int error = of->targets && of->polled && is_good ? 0 : ENOMEM;
     if (!error && of->count) {
         error = begin(of);
     }

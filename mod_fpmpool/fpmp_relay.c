@@ -366,6 +366,18 @@ static fpmp_relay_result take_facts(fpmp_relay *relay)
     }
 }
 
+/* Is it an answer that another server shall give in its place? */
+static int has_bad_status(fpmp_relay *relay)
+{
+    const fpmp_response *response = &relay->response;
+    if (!relay->avoids_statuses || !response->has_header || response->is_passed) {
+        return 0;
+    }
+    int status = response->status != OK ? response->status : relay->r->status;
+    relay->bad_status = fpmp_pool_is_bad_status(relay->pool, status) ? status : 0;
+    return relay->bad_status != 0;
+}
+
 static fpmp_relay_result decode(fpmp_relay *relay, const uint8_t *cursor, const uint8_t *end)
 {
     fpmp_relay_result result = GOING;
@@ -378,6 +390,7 @@ static fpmp_relay_result decode(fpmp_relay *relay, const uint8_t *cursor, const 
             relay->has_output = 1;
             result = from_response(
                 fpmp_response_feed(&relay->response, (const char *)event.data, event.length));
+            result = result == GOING && has_bad_status(relay) ? FPMP_RELAY_BAD_STATUS : result;
             if (result == GOING && relay->response.is_discarding) {
                 result = discard(relay, event.length);
             }

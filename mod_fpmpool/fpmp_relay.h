@@ -24,8 +24,9 @@ typedef enum fpmp_relay_result {
     FPMP_RELAY_NO_ANSWER,  /* END_REQUEST without any header */
     FPMP_RELAY_BAD_HEADER, /* response.detail */
     FPMP_RELAY_LARGE_HEADER,
-    FPMP_RELAY_SHORT,    /* END_REQUEST before the promised Content-Length */
-    FPMP_RELAY_PROTOCOL, /* not FastCGI: protocol_error */
+    FPMP_RELAY_SHORT,      /* END_REQUEST before the promised Content-Length */
+    FPMP_RELAY_PROTOCOL,   /* not FastCGI: protocol_error */
+    FPMP_RELAY_BAD_STATUS, /* bad_status; only if avoids_statuses */
     FPMP_RELAY_CLIENT_GONE,
     FPMP_RELAY_CLIENT_BODY, /* body->status */
     FPMP_RELAY_FILTER       /* an output filter failed: response.filter_error */
@@ -54,12 +55,15 @@ typedef struct fpmp_relay {
     fpmp_body *body;
     struct iovec head; /* BEGIN and PARAMS */
     int fd;
-    int awaits_ack; /* the server says when it starts: lost before that is "not taken" */
+    int awaits_ack;      /* the server says when it starts: lost before that is "not taken" */
+    int avoids_statuses; /* those of FpmPoolHealth status= are not answers: another server is asked
+                          */
 
     /* what came of it */
     int is_clean;       /* the connection stands between two requests */
     apr_status_t error; /* of FPMP_RELAY_LOST and _NOT_TAKEN */
     wire_error protocol_error;
+    int bad_status;
     int has_ended; /* END_REQUEST came: app_status */
     uint32_t app_status;
     wire_facts facts;      /* only from our daemon; what is not told is -1 */

@@ -46,17 +46,44 @@ static int64_t tier_of(const fpmp_server *server)
     return ((int64_t)server->is_backup << 32) + server->group;
 }
 
-/* The candidates: usable servers of one tier. */
+unsigned fpmp_select_cold(unsigned slowstart, uint64_t risen, uint64_t now)
+{
+    if (!slowstart || !risen || now >= risen + slowstart) {
+        return 0;
+    }
+    uint64_t age = now > risen ? now - risen : 0;
+    unsigned cold = (unsigned)(100 - age * 100 / slowstart);
+    return cold < 100 ? cold : 99; /* it gets something at once: else it never warms up */
+}
+
+/* The candidates: usable servers of one tier, with the weights that they carry now. */
 typedef struct candidates {
     int index[FPMP_SERVERS_MAX];
+    unsigned weights[FPMP_SERVERS_MAX];
     int count;
-    unsigned weight;
+    unsigned weight; /* their sum */
+    int is_cold;     /* at least one: weights are hundredths */
 } candidates;
 
-static void add(candidates *to, const fpmp_server *servers, int index)
+static void add(candidates *to, int index, unsigned weight)
 {
-    to->index[to->count++] = index;
-    to->weight += (unsigned)servers[index].weight;
+    to->index[to->count] = index;
+    to->weights[to->count++] = weight;
+    to->weight += weight;
+}
+
+/* While all are warm their weights stay as they are: small numbers make short rounds. */
+static void weigh(candidates *of, const fpmp_server *servers, const fpmp_view *views)
+{
+    of->weight = 0;
+    for (int i = 0; i < of->count; i++) {
+        of->is_cold |= views[of->index[i]].cold > 0;
+    }
+    for (int i = 0; i < of->count; i++) {
+        unsigned weight = (unsigned)servers[of->index[i]].weight;
+        of->weights[i] = of->is_cold ? weight * (100 - views[of->index[i]].cold) : weight;
+        of->weight += of->weights[i];
+    }
 }
 
 static unsigned common_divisor(unsigned a, unsigned b)
@@ -80,33 +107,52 @@ static unsigned stride(unsigned total)
     return step ? step : 1;
 }
 
-static int in_turn(const candidates *among, const fpmp_server *servers, uint32_t turn)
+static int in_turn(const candidates *among, uint32_t turn)
 {
     unsigned point = (unsigned)((uint64_t)turn * stride(among->weight) % among->weight);
     int at = 0;
-    while (point >= (unsigned)servers[among->index[at]].weight) {
-        point -= (unsigned)servers[among->index[at++]].weight;
+    while (point >= among->weights[at]) {
+        point -= among->weights[at++];
     }
     return among->index[at];
 }
 
-static int with_least(const candidates *among, const fpmp_server *servers, const fpmp_view *views,
-                      uint32_t turn)
+static int is_cold_and_idle(const fpmp_view *view)
+{
+    return view->cold && !view->in_flight;
+}
+
+/* A cold server that has nothing to do is always the one with the least: it is taken in its turn
+ * only. */
+static int with_least(const candidates *among, const fpmp_view *views, uint32_t turn)
 {
     candidates least = {.count = 0};
+    int next = among->is_cold ? in_turn(among, turn) : among->index[0];
+    if (is_cold_and_idle(&views[next])) {
+        return next;
+    }
     for (int i = 0; i < among->count; i++) {
         int at = among->index[i];
+        if (is_cold_and_idle(&views[at])) {
+            continue;
+        }
         int best = least.count ? least.index[0] : at;
-        uint64_t here = (uint64_t)views[at].in_flight * (unsigned)servers[best].weight;
-        uint64_t there = (uint64_t)views[best].in_flight * (unsigned)servers[at].weight;
+        unsigned best_weight = least.count ? least.weights[0] : among->weights[i];
+        uint64_t here = (uint64_t)views[at].in_flight * best_weight;
+        uint64_t there = (uint64_t)views[best].in_flight * among->weights[i];
         if (here < there) {
             least = (candidates){.count = 0};
         }
         if (here <= there) {
-            add(&least, servers, at);
+            add(&least, at, among->weights[i]);
         }
     }
-    return in_turn(&least, servers, turn);
+    for (int i = 0; among->is_cold && i < least.count; i++) {
+        if (least.index[i] == next) {
+            return next; /* whose turn it is in the whole round */
+        }
+    }
+    return in_turn(&least, turn);
 }
 
 /* splitmix64's last steps: each bit of the result depends on each of the input. */
@@ -117,6 +163,12 @@ static uint64_t mix(uint64_t value)
     return value ^ (value >> 31);
 }
 
+/* A cold server gets its texts one after another: each comes at its own percent, and stays. */
+static int has_text(const fpmp_view *view, uint64_t key)
+{
+    return mix(key + view->key) % 100 >= view->cold;
+}
+
 /* Rendezvous hashing: a server that leaves gives its texts to all the others, and nobody else's
  * move. A weight of n is n throws. */
 static int by_hash(const candidates *among, const fpmp_server *servers, const fpmp_view *views,
@@ -124,11 +176,15 @@ static int by_hash(const candidates *among, const fpmp_server *servers, const fp
 {
     uint64_t highest = 0;
     int chosen = among->index[0];
+    int is_found = 0;
     for (int i = 0; i < among->count; i++) {
         int at = among->index[i];
+        int has_it = has_text(&views[at], key);
         for (int copy = 0; copy < servers[at].weight; copy++) {
             uint64_t score = mix(key ^ mix(views[at].key + (uint64_t)copy));
-            if (score >= highest) {
+            /* If nobody has it, who would have it. */
+            if (has_it > is_found || (has_it == is_found && score >= highest)) {
+                is_found = has_it;
                 highest = score;
                 chosen = at;
             }
@@ -142,7 +198,7 @@ static int choose(const candidates *among, const fpmp_server *servers, const fpm
 {
     switch (wish->balance) {
     case FPMP_BALANCE_ROUNDROBIN:
-        return in_turn(among, servers, wish->turn);
+        return in_turn(among, wish->turn);
     case FPMP_BALANCE_FIRST:
         return among->index[0];
     case FPMP_BALANCE_HASH:
@@ -154,7 +210,7 @@ static int choose(const candidates *among, const fpmp_server *servers, const fpm
     case FPMP_BALANCE_STICKY:
         break;
     }
-    return with_least(among, servers, views, wish->turn);
+    return with_least(among, views, wish->turn);
 }
 
 static int failed_longest_ago(const fpmp_server *servers, const fpmp_view *views, int count)
@@ -179,7 +235,7 @@ static int of_tier(const fpmp_server *servers, const fpmp_view *views, int count
             continue;
         }
         if (is_usable(&servers[i], &views[i])) {
-            add(&usable, servers, i);
+            add(&usable, i, 0);
         } else if (is_trial(&servers[i], &views[i]) && trial < 0) {
             trial = i;
         }
@@ -187,6 +243,7 @@ static int of_tier(const fpmp_server *servers, const fpmp_view *views, int count
     if (trial >= 0 && (!wish->avoids_trials || !usable.count)) {
         return trial;
     }
+    weigh(&usable, servers, views);
     return usable.count ? choose(&usable, servers, views, wish) : FPMP_SELECT_DOWN;
 }
 

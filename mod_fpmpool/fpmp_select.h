@@ -16,6 +16,7 @@ typedef struct fpmp_view {
     int may_try;        /* down, but one request may be its trial now */
     int was_tried;      /* this request has been there */
     unsigned in_flight; /* requests under way */
+    unsigned cold;      /* percent of its weight that it does not carry yet, 0..99 */
     uint64_t since;     /* when it failed last */
     uint64_t key;       /* of its name: for the hash */
 } fpmp_view;
@@ -39,6 +40,10 @@ typedef struct fpmp_wish {
  * needs a trial comes first, then `balance` decides by weight. */
 int fpmp_select_server(const fpmp_server *servers, const fpmp_view *views, int count,
                        const fpmp_wish *wish);
+
+/* fpmp_view.cold of a server that came up at `risen` (0: it was never down), all in milliseconds:
+ * from 99 down to 0 within `slowstart`. */
+unsigned fpmp_select_cold(unsigned slowstart, uint64_t risen, uint64_t now);
 
 /* What is sent again, the most specific setting first, as with the limits. */
 fpmp_retry fpmp_select_retry(const fpmp_retry *section, const fpmp_pool *pool,

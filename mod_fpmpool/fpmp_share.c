@@ -364,6 +364,11 @@ void fpmp_share_note_answer(fpmp_record *record, apr_time_t now)
     }
 }
 
+void fpmp_share_note_rise(fpmp_record *record, apr_time_t now)
+{
+    atomic_store(&record->risen, milliseconds(now));
+}
+
 unsigned fpmp_share_generation(const fpmp_share *share)
 {
     return atomic_load(&share->generation);

@@ -42,6 +42,8 @@ typedef struct fpmp_share_head {
 typedef struct fpmp_record {
     fpmp_share_head head;
     _Atomic(uint64_t) health;      /* fpmp_health.h; 0: up */
+    _Atomic(uint64_t) window;      /* fpmp_health_window; 0: nothing failed lately */
+    _Atomic(uint64_t) risen;       /* ms: when it came up last; 0: it was never down */
     _Atomic(uint64_t) answered;    /* ms: when it answered a request last, within 100 ms */
     fpmp_complaint failure;        /* it could not be reached, or refused */
     _Atomic(uint32_t) lost_script; /* hash of the script whose request was lost last; 0: none */
@@ -180,6 +182,9 @@ int fpmp_share_calm(fpmp_complaint *about);
 
 /* Remembers when a server answered. */
 void fpmp_share_note_answer(fpmp_record *record, apr_time_t now);
+
+/* Remembers when a server came up (its weight then grows, see fpmp_server.slowstart). */
+void fpmp_share_note_rise(fpmp_record *record, apr_time_t now);
 
 /* Counts up with each configuration that opened it: a child whose number is an old one belongs to
  * an old configuration. */

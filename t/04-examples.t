@@ -284,6 +284,7 @@ subtest 'nginx in front' => sub {
 subtest 'several servers and a fallback' => sub {
     require_example();
     files('failover', 'shop/public/who.php' => '<?php echo "shop ", posix_getppid();', 'shop/public/order.php' => '<?php echo "order ", strlen(file_get_contents("php://input"));',
+        'shop/health.php' => '<?php echo "database ok";',
         'shop/maintenance.php' => '<?php http_response_code(503); header("Retry-After: 30"); echo "back soon"; exit;');
     my $shop  = pools('failover', 'pool.conf', 'shop');
     my $other = start_daemon(name => 'failover-other', conf => { shop => { listen => 'tcp' } });

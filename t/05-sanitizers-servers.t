@@ -7,5 +7,5 @@ use File::Basename qw(dirname);
 use lib dirname(__FILE__) . '/lib';
 use FPMPool::Sanitizers;
 
-repeat_with_module(qw(56-module-processes 57-balance 57-failover));
+repeat_with_module(qw(54-docroot 56-module-processes 57-balance 57-checks 57-failover 57-health 57-names));
 done_testing();

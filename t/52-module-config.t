@@ -130,25 +130,44 @@ refused("<FpmPoolDefine a>\n    FpmPoolServer tcp://127.0.0.1\n</FpmPoolDefine>\
 refused("<FpmPoolDefine a>\n    FpmPoolServer unix:/a type=php\n</FpmPoolDefine>\n", 12, qr/known are fpmpool, fpm, generic/, 'an unknown type');
 refused("<FpmPoolDefine a>\n    FpmPoolServer unix:/a wight=2\n</FpmPoolDefine>\n", 12, qr/"wight=2": known are/, 'an unknown option');
 refused("<FpmPoolDefine a>\n    FpmPoolServer unix:/a $_->[0]\n</FpmPoolDefine>\n", 12, $_->[1], "FpmPoolServer $_->[0]")
-    for [ 'weight=0', qr/"weight=0": a number from 1 to 100/ ], [ 'weight=101', qr/from 1 to 100/ ], [ 'max=0', qr/from 1 to/ ], [ 'max=many', qr/a number/ ], [ 'group=-1', qr/from 0 to/ ], [ 'name=a/b', qr/a name has letters/ ];
-my $member = sub { my ($line, $message, $name) = @_; refused("<FpmPoolDefine a>\n    FpmPoolServer unix:/a\n    $line\n</FpmPoolDefine>\n", 13, $message, $name // $line) };
+    for [ 'weight=0', qr/"weight=0": a number from 1 to 100/ ], [ 'weight=101', qr/from 1 to 100/ ], [ 'max=0', qr/from 1 to/ ], [ 'max=many', qr/a number/ ], [ 'group=-1', qr/from 0 to/ ], [ 'name=a/b', qr/a name has letters/ ],
+    [ 'slowstart=long', qr/a time from 0ms/ ], [ 'docroot=/srv', qr/docroot= is a path here and one there/ ], [ 'docroot=srv:/var', qr/docroot= is a path here/ ], [ 'docroot=/srv:', qr/docroot= is a path here/ ];
+my $member = sub { my ($line, $message, $name) = @_; refused("<FpmPoolDefine a>\n    FpmPoolServer unix:/a\n    $line\n</FpmPoolDefine>\n", 13 + ($line =~ tr/\n//), $message, $name // $line) };
 $member->('FpmPoolBalance random', qr/known are least, roundrobin, first, hash/);
 $member->('FpmPoolBalance hash', qr/is no expression/);
 $member->('FpmPoolBalance hash "%{"', qr/is no expression/);
 $member->('FpmPoolBalance sticky "a b"', qr/no cookie's name/);
 $member->('FpmPoolBalance sticky ID strictly', qr/"strictly" is too much/);
 $member->('FpmPoolBalance least 5', qr/"5" is too much/);
-$member->('FpmPoolHealth', qr/fails= or retry= is needed/);
+$member->('FpmPoolHealth', qr/one of fails= rate= window= retry= status= is needed/);
+$member->('FpmPoolHealth rate=100', qr/from 0 to 99/);
+$member->('FpmPoolHealth window=10ms', qr/a time from 1000ms/);
+$member->('FpmPoolHealth status=200', qr/from 400 to 599/);
+$member->('FpmPoolHealth status=', qr/status= is a list/);
+$member->('FpmPoolHealth status=' . join(',', 500 .. 516), qr/at most 16 statuses/);
+$member->('FpmPoolHealth fail=1', qr/known are fails= rate= window= retry= and status=/);
+$member->('FpmPoolAllDown maybe', qr/FpmPoolAllDown is try or refuse/);
+$member->('FpmPoolAllDown try refuse', qr/FpmPoolAllDown is try or refuse/);
 $member->('FpmPoolHealth fails=0', qr/from 1 to 50/);
 $member->('FpmPoolHealth retry=5s', qr/two times: retry=1s\.\.60s/);
 $member->('FpmPoolHealth retry=5s..1s', qr/a time from 5000ms/);
-$member->('FpmPoolCheck http', qr/known are off, connect and ping/);
+$member->('FpmPoolCheck http', qr/known are off, connect, ping and script=/);
 $member->('FpmPoolCheck ping interval=1ms', qr/a time from 50ms/);
 $member->('FpmPoolCheck ping often', qr/known are interval= fast=/);
+$member->('FpmPoolCheck script=health.php', qr/the whole path of a script on the server is needed/);
+$member->('FpmPoolCheck ping expect="%{REQUEST_STATUS} -eq 200"', qr/expect= is for script= only/);
+$member->('FpmPoolCheck script=/h.php expect="%{REQUEST_STATUS} -eq"', qr/is no expression/);
+$member->('FpmPoolCheck script=/h.php expect=""', qr/is no expression: it is empty/);
+$member->('FpmPoolCheck script=/h.php expect="%{HTTP_HOST} == \'a\'"', qr/"HTTP_HOST" is not known in expect=: %\{REQUEST_STATUS\}/);
+$member->('FpmPoolCheck script=/h.php expect="file(\'/etc/passwd\') == \'a\'"', qr/"file" is not known in expect=/);
+$member->("FpmPoolCheck ping\n    FpmPoolCheck connect", qr/at most one check with connect or ping/);
+$member->("FpmPoolCheck script=/a.php\n    FpmPoolCheck script=/b.php", qr/at most one check with script=/);
+$member->("FpmPoolCheck script=/a.php\n    FpmPoolCheck ping\n    FpmPoolCheck ping", qr/at most two/);
+$member->("FpmPoolCheck ping\n    FpmPoolCheck off", qr/"off" stands alone/);
 $member->('FpmPoolRetry always', qr/is not off, safe or idempotent/);
 $member->('FpmPoolRetry safe attempts=0', qr/from 1 to 16/);
-accepted("<FpmPoolDefine a>\n    FpmPoolServer unix:/a weight=3 max=4 group=1 name=one\n    FpmPoolServer tcp://127.0.0.1:9 backup\n    FpmPoolBalance sticky ROUTE strict\n    FpmPoolHealth fails=5 retry=500ms..5s\n"
-    . "    FpmPoolCheck ping interval=1s fast=100ms down=5s timeout=2s rise=1 fall=2\n    FpmPoolRetry idempotent attempts=3 within=5s body=1M\n</FpmPoolDefine>\n<Location /x>\n    FpmPool a\n    FpmPoolRetry off\n    SetHandler fpmpool\n</Location>\n", 'everything that a pool of several servers may have');
+accepted("<FpmPoolDefine a>\n    FpmPoolServer unix:/a weight=3 max=4 group=1 name=one\n    FpmPoolServer tcp://127.0.0.1:9 slowstart=30s docroot=/srv/www:/var/www backup\n    FpmPoolBalance sticky ROUTE strict\n    FpmPoolHealth fails=5 retry=500ms..5s rate=30 window=20s status=500,502\n    FpmPoolAllDown refuse\n"
+    . "    FpmPoolCheck ping interval=1s fast=100ms down=5s timeout=2s rise=1 fall=2\n    FpmPoolCheck script=/srv/h.php expect=\"%{REQUEST_STATUS} in {'200','204'} && hc('body') =~ /fine/ && -n resp('X-A') && ! -z tolower('A')\" interval=20s rise=3\n    FpmPoolRetry idempotent attempts=3 within=5s body=1M\n</FpmPoolDefine>\n<Location /x>\n    FpmPool a\n    FpmPoolRetry off\n    SetHandler fpmpool\n</Location>\n", 'everything that a pool of several servers may have');
 refused("FpmPoolBalance first\n", 11, qr/FpmPoolBalance is allowed only inside of/, 'FpmPoolBalance outside of a definition');
 refused("FpmPool \"expr=%{nosuch:x}\"\n", 11, qr/FpmPool: "%\{nosuch:x\}" is no expression of httpd: .*nosuch.*: correct it/, 'FpmPool with an expression that is none');
 refused("FpmPool \"expr=\"\n", 11, qr/FpmPool: "" is no expression of httpd: it is empty/, '... with an empty one');

@@ -35,7 +35,7 @@ static void set_up(void)
     ck_assert_int_eq(
         bind(listener, (struct sockaddr *)&server.address.socket, server.address.socket_length), 0);
     ck_assert_int_eq(listen(listener, 200), 0);
-    ck_assert_int_eq(fpmp_conn_create(&table, memory, 2, 1), APR_SUCCESS);
+    ck_assert_int_eq(fpmp_conn_create(&table, memory, NULL, 2, 1), APR_SUCCESS);
 }
 
 static void tear_down(void)
@@ -50,7 +50,7 @@ static void tear_down(void)
 static fpmp_conn *open_one(void)
 {
     fpmp_conn *connection = NULL;
-    ck_assert_int_eq(fpmp_conn_open(table, &server, apr_time_from_sec(1), memory, &connection),
+    ck_assert_int_eq(fpmp_conn_open(table, &server, apr_time_from_sec(1), &connection),
                      APR_SUCCESS);
     return connection;
 }
@@ -123,9 +123,8 @@ START_TEST(test_kept_ones_are_closed_before_their_memory_goes)
     apr_pool_t *child = NULL;
     fpmp_conn *connection = NULL;
     ck_assert_int_eq(apr_pool_create(&child, memory), APR_SUCCESS);
-    ck_assert_int_eq(fpmp_conn_create(&own, child, 2, 0), APR_SUCCESS);
-    ck_assert_int_eq(fpmp_conn_open(own, &server, apr_time_from_sec(1), memory, &connection),
-                     APR_SUCCESS);
+    ck_assert_int_eq(fpmp_conn_create(&own, child, NULL, 2, 0), APR_SUCCESS);
+    ck_assert_int_eq(fpmp_conn_open(own, &server, apr_time_from_sec(1), &connection), APR_SUCCESS);
     int fd_then_open = connection->fd;
     fpmp_conn_keep(own, connection, KEEP, 100);
     apr_pool_cleanup_register(child, &fd_then_open, see_if_open, apr_pool_cleanup_null);
@@ -142,10 +141,9 @@ START_TEST(test_late_ones_are_closed)
     fpmp_conn *late[2] = {NULL, NULL};
     int fd[2];
     ck_assert_int_eq(apr_pool_create(&child, memory), APR_SUCCESS);
-    ck_assert_int_eq(fpmp_conn_create(&own, child, 2, 1), APR_SUCCESS);
+    ck_assert_int_eq(fpmp_conn_create(&own, child, NULL, 2, 1), APR_SUCCESS);
     for (int i = 0; i < 2; i++) {
-        ck_assert_int_eq(fpmp_conn_open(own, &server, apr_time_from_sec(1), memory, &late[i]),
-                         APR_SUCCESS);
+        ck_assert_int_eq(fpmp_conn_open(own, &server, apr_time_from_sec(1), &late[i]), APR_SUCCESS);
         fd[i] = late[i]->fd;
     }
     apr_pool_destroy(child);
@@ -185,7 +183,7 @@ START_TEST(test_full_queue_ends_in_time)
     apr_time_t begin = 0;
     for (int i = 0; i < 4 && status == APR_SUCCESS; i++) {
         begin = apr_time_now();
-        status = fpmp_conn_open(table, &server, 50000, memory, &connection);
+        status = fpmp_conn_open(table, &server, 50000, &connection);
     }
     ck_assert_int_eq(status, APR_TIMEUP);
     ck_assert_int_ge(apr_time_now() - begin, 40000);
@@ -208,7 +206,7 @@ START_TEST(test_signal_is_no_answer)
     ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
     ck_assert_int_eq(setitimer(ITIMER_REAL, &every, NULL), 0);
     apr_time_t begin = apr_time_now();
-    ck_assert_int_eq(fpmp_conn_open(table, &server, 200000, memory, &connection), APR_TIMEUP);
+    ck_assert_int_eq(fpmp_conn_open(table, &server, 200000, &connection), APR_TIMEUP);
     ck_assert_int_ge(apr_time_now() - begin, 200000);
     every = (struct itimerval){{0, 0}, {0, 0}};
     ck_assert_int_eq(setitimer(ITIMER_REAL, &every, NULL), 0);
@@ -220,9 +218,9 @@ START_TEST(test_names_why_it_cannot_connect)
 {
     fpmp_conn *connection = NULL;
     unlink(server.address.path);
-    ck_assert_int_eq(fpmp_conn_open(table, &server, 50000, memory, &connection), ENOENT);
+    ck_assert_int_eq(fpmp_conn_open(table, &server, 50000, &connection), ENOENT);
     ck_assert_ptr_null(fpmp_address_parse(&server.address, "tcp://127.0.0.1:1", memory));
-    ck_assert_int_eq(fpmp_conn_open(table, &server, apr_time_from_sec(5), memory, &connection),
+    ck_assert_int_eq(fpmp_conn_open(table, &server, apr_time_from_sec(5), &connection),
                      ECONNREFUSED);
 }
 END_TEST

@@ -9,17 +9,25 @@
 #define BAD  FPMP_HEALTH_FAILED
 #define GONE FPMP_HEALTH_GONE
 #define LATE FPMP_HEALTH_LATE
+#define MUTE FPMP_HEALTH_MUTE
+#define OFTN FPMP_HEALTH_OFTEN
 #define TRYS FPMP_HEALTH_TRY
 #define GOOD FPMP_HEALTH_CHECK_GOOD
 #define FAIL FPMP_HEALTH_CHECK_BAD
+#define GOD2 (FPMP_HEALTH_CHECK_GOOD + 2) /* of the second check */
+#define BAD2 (FPMP_HEALTH_CHECK_BAD + 2)
 
 #define SAME  FPMP_HEALTH_SAME
 #define DOWN  FPMP_HEALTH_WENT_DOWN
 #define CAME  FPMP_HEALTH_CAME_UP
 #define TRIED FPMP_HEALTH_TRIED
 
-static const fpmp_health_rules live = {3, 0, 2, 3, 1000, 60000};
-static const fpmp_health_rules checked = {3, 1, 2, 3, 1000, 60000};
+static const fpmp_health_rules live = {
+    .fails = 3, .rate = 50, .window = 10000, .first = 1000, .most = 60000};
+static const fpmp_health_rules checked = {
+    .fails = 3, .check_count = 1, .rise = {2}, .fall = {3}, .first = 1000, .most = 60000};
+static const fpmp_health_rules twice = {
+    .fails = 3, .check_count = 2, .rise = {2, 1}, .fall = {3, 2}, .first = 1000, .most = 60000};
 
 typedef struct step {
     fpmp_health_event event;
@@ -151,6 +159,77 @@ static const struct {
       {ANS, 2, 2, SAME},
       {FAIL, 3, 3, DOWN}},
      5},
+    {"time limits of a server that answers nobody count double",
+     &live,
+     {{MUTE, 1, 1, SAME}, {MUTE, 2, 2, DOWN}},
+     2},
+    {"... with other failures", &live, {{MUTE, 1, 1, SAME}, {BAD, 2, 2, DOWN}}, 2},
+    {"... but not behind an answer",
+     &live,
+     {{MUTE, 1, 1, SAME}, {ANS, 2, 2, SAME}, {MUTE, 3, 3, SAME}},
+     3},
+    {"... and not where checks say that it is only busy",
+     &checked,
+     {{MUTE, 1, 1, SAME}, {MUTE, 2, 2, SAME}, {MUTE, 3, 3, SAME}, {BAD, 4, 4, SAME}},
+     4},
+    {"a trial that nobody answers",
+     &live,
+     {{OFTN, 1, 1, DOWN},
+      {TRYS, 1002, 1002, TRIED},
+      {MUTE, 1002, 1500, SAME},
+      {TRYS, 2600, 2600, SAME},
+      {TRYS, 3500, 3500, TRIED},
+      {ANS, 3500, 3501, CAME}},
+     6},
+    {"too many failures of a window, whatever the last one was",
+     &live,
+     {{ANS, 1, 1, SAME}, {OFTN, 2, 2, DOWN}, {OFTN, 3, 3, SAME}, {TRYS, 900, 900, SAME}},
+     4},
+    {"a check that is good does not hide one that fails",
+     &twice,
+     {{GOOD, 1, 1, SAME},
+      {BAD2, 2, 2, SAME},
+      {GOOD, 3, 3, SAME},
+      {GOOD, 4, 4, SAME},
+      {BAD2, 5, 5, DOWN}},
+     5},
+    {"each counts for itself",
+     &twice,
+     {{FAIL, 1, 1, SAME},
+      {BAD2, 2, 2, SAME},
+      {FAIL, 3, 3, SAME},
+      {GOD2, 4, 4, SAME},
+      {FAIL, 5, 5, DOWN}},
+     5},
+    {"to come back all must be good, in any order",
+     &twice,
+     {{BAD2, 1, 1, SAME},
+      {BAD2, 2, 2, DOWN},
+      {GOOD, 3, 3, SAME},
+      {GOOD, 4, 4, SAME},
+      {GOOD, 5, 5, SAME},
+      {BAD2, 6, 6, SAME},
+      {GOD2, 7, 7, CAME}},
+     7},
+    {"... each of them in a row",
+     &twice,
+     {{BAD2, 1, 1, SAME},
+      {BAD2, 2, 2, DOWN},
+      {GOD2, 3, 3, SAME},
+      {GOOD, 4, 4, SAME},
+      {FAIL, 5, 5, SAME},
+      {GOOD, 6, 6, SAME},
+      {GOOD, 7, 7, CAME}},
+     7},
+    {"live failures: all checks bring it back",
+     &twice,
+     {{BAD, 1, 1, SAME},
+      {BAD, 2, 2, SAME},
+      {BAD, 3, 3, DOWN},
+      {GOOD, 4, 4, SAME},
+      {GOOD, 5, 5, SAME},
+      {GOD2, 6, 6, CAME}},
+     6},
 };
 
 START_TEST(test_story)
@@ -225,6 +304,84 @@ START_TEST(test_one_sees_the_change)
 }
 END_TEST
 
+/* The next check comes sooner only for the kind that changes. */
+START_TEST(test_changing)
+{
+    fpmp_health_change change = FPMP_HEALTH_SAME;
+    fpmp_health word = fpmp_health_next(0, BAD2, &twice, 1, 1, &change);
+    ck_assert(!fpmp_health_is_changing(word, 0));
+    ck_assert(fpmp_health_is_changing(word, 1));
+    word = fpmp_health_next(word, GOD2, &twice, 2, 2, &change);
+    ck_assert(word == 0);
+    ck_assert_int_eq(fpmp_health_checked(0, 1), GOOD);
+    ck_assert_int_eq(fpmp_health_checked(1, 0), BAD2);
+    uint64_t late = UINT64_C(1) << 39; /* 17 years of uptime */
+    for (int i = 0; i < 3; i++) {
+        word = fpmp_health_next(word, BAD, &twice, late, late, &change);
+    }
+    ck_assert(fpmp_health_since(word) == late);
+}
+END_TEST
+
+/* "." is an answer, "x" a failure, "X" one that counts double, "-" a second without requests, "!" a
+ * failure that is one too many. A digit: as often what stands behind it. */
+static const char *const windows[] = {
+    "....................",
+    "xxxxxxxxxxxxxxxxxxx!",
+    "x9.x8.x",               /* 3 of 20 */
+    "x.x.x.x.x.x.x.x.x.x.!", /* more than half, only behind 20 */
+    "xx.x.x.x.x.x.x.x.x.!",
+    "x9x--------9.9.9.9x",    /* not more than half of all of them */
+    "9x9x---------------9xx", /* the window is over */
+    "9x9x---------x!",        /* it is not */
+    "XX.X.XX..X.X......X.",   /* 9 of 20, double */
+    "XX.X.XX..X.X.X....X.",   /* 9 */
+    "XXXXX..........X.X.!.",
+    "xxxxxxxxxxxxxxxxxxx!xxxxxxxxxxxxxxxxxxx!", /* then it begins anew */
+};
+
+START_TEST(test_window)
+{
+    fpmp_health_window word = 0;
+    uint64_t now = 5000;
+    for (const char *at = windows[_i]; *at; at++) {
+        int times = *at >= '2' && *at <= '9' ? *at++ - '0' : 1;
+        for (int i = 0; i < times; i++) {
+            int is_often = 0;
+            now += *at == '-' ? 1000 : 1;
+            if (*at != '-') {
+                word = fpmp_health_count(word,
+                                         *at == '.'   ? 0
+                                         : *at == 'X' ? 2
+                                                      : 1,
+                                         &live, now, &is_often);
+            }
+            ck_assert_msg(is_often == (*at == '!'), "%s at %d", windows[_i],
+                          (int)(at - windows[_i]));
+        }
+    }
+}
+END_TEST
+
+START_TEST(test_window_is_cheap_and_bounded)
+{
+    static const fpmp_health_rules never = {.fails = 3, .rate = 0, .window = 10000};
+    static const fpmp_health_rules rarely = {.fails = 3, .rate = 99, .window = 86400000};
+    int is_often = 0;
+    ck_assert(fpmp_health_count(0, 0, &live, 1, &is_often) == 0);
+    ck_assert(fpmp_health_count(0, 1, &never, 1, &is_often) == 0);
+    fpmp_health_window word = 0;
+    for (uint64_t i = 0; i < 100000; i++) { /* the share stays what it is */
+        word = fpmp_health_count(word, i % 4 ? 1 : 0, &rarely, 1000 + i, &is_often);
+        ck_assert(!is_often);
+    }
+    for (uint64_t i = 0; !is_often && i < 100000; i++) {
+        word = fpmp_health_count(word, 2, &rarely, 101000 + i, &is_often);
+    }
+    ck_assert(is_often);
+}
+END_TEST
+
 static Suite *health_suite(void)
 {
     Suite *suite = suite_create("fpmp_health");
@@ -233,6 +390,9 @@ static Suite *health_suite(void)
     tcase_add_test(cases, test_well_is_nothing);
     tcase_add_test(cases, test_longest_pause);
     tcase_add_test(cases, test_one_sees_the_change);
+    tcase_add_test(cases, test_changing);
+    tcase_add_loop_test(cases, test_window, 0, (int)(sizeof(windows) / sizeof(windows[0])));
+    tcase_add_test(cases, test_window_is_cheap_and_bounded);
     suite_add_tcase(suite, cases);
     return suite;
 }

@@ -334,6 +334,110 @@ START_TEST(test_weights_in_turn)
 }
 END_TEST
 
+/* slowstart, came up at, now -> percent that is missing */
+static const struct {
+    unsigned slowstart;
+    uint64_t risen, now;
+    unsigned cold;
+} ramps[] = {{30000, 0, 5, 0},           {30000, 1000, 1000, 99}, {30000, 1000, 1001, 99},
+             {30000, 1000, 16000, 50},   {30000, 1000, 30999, 1}, {30000, 1000, 31000, 0},
+             {0, 1000, 1000, 0},         {30000, 1000, 900, 99},  {100, 1000, 1025, 75},
+             {86400000, 1, 43200001, 50}};
+
+START_TEST(test_slow_start)
+{
+    ck_assert_uint_eq(fpmp_select_cold(ramps[_i].slowstart, ramps[_i].risen, ramps[_i].now),
+                      ramps[_i].cold);
+}
+END_TEST
+
+/* The share of a server of weight 1 beside two of weight 2, while it has 0, 1, 50, 90, 99 percent
+ * of its weight missing: exact in each full round. */
+START_TEST(test_cold_gets_less)
+{
+    static const case_server three[4] = {
+        {.state = UP, .weight = 2}, {.state = UP, .weight = 2}, {.state = UP, .weight = 1}};
+    static const unsigned colds[] = {0, 1, 50, 90, 99};
+    unsigned cold = colds[_i % 5];
+    fpmp_server servers[4];
+    fpmp_view views[4];
+    int count = set_views(three, servers, views);
+    views[2].cold = cold;
+    fpmp_wish wish = {.wanted = -1,
+                      .balance = _i < 5 ? FPMP_BALANCE_ROUNDROBIN : FPMP_BALANCE_LEAST};
+    unsigned round = cold ? 400 + 100 - cold : 5;
+    unsigned got[4] = {0};
+    for (wish.turn = 0; wish.turn < round; wish.turn++) {
+        got[fpmp_select_server(servers, views, count, &wish)]++;
+    }
+    ck_assert_uint_eq(got[2], cold ? 100 - cold : 1);
+    ck_assert_uint_eq(got[0], got[1]);
+}
+END_TEST
+
+/* Requests that stay: an idle server that is cold is not simply the one with the least. */
+START_TEST(test_cold_is_not_flooded)
+{
+    static const case_server two[4] = {{.state = UP, .weight = 1}, {.state = UP, .weight = 1}};
+    fpmp_server servers[4];
+    fpmp_view views[4];
+    int count = set_views(two, servers, views);
+    views[1].cold = 90;
+    fpmp_wish wish = {.wanted = -1, .balance = FPMP_BALANCE_LEAST};
+    int to_cold = 0;
+    for (int i = 0; i < 1100; i++) { /* always ten under way, of which the oldest ends */
+        int chosen = fpmp_select_server(servers, views, count, &wish);
+        wish.turn++;
+        to_cold += chosen == 1;
+        views[0].in_flight = 9;
+        views[1].in_flight = 0;
+    }
+    ck_assert_msg(to_cold >= 90 && to_cold <= 110, "%d of 1100", to_cold);
+    views[0].in_flight = 55; /* under load by its weight of the moment */
+    views[1].in_flight = 5;
+    ck_assert_int_eq(fpmp_select_server(servers, views, count, &wish), 1);
+    views[1].in_flight = 6;
+    ck_assert_int_eq(fpmp_select_server(servers, views, count, &wish), 0);
+}
+END_TEST
+
+/* Texts come to a cold server one after another and stay; those of others do not move. */
+START_TEST(test_cold_gets_texts_one_by_one)
+{
+    static const case_server three[4] = {
+        {.state = UP, .weight = 1}, {.state = UP, .weight = 1}, {.state = UP, .weight = 1}};
+    enum { TEXTS = 3000 };
+    fpmp_server servers[4];
+    fpmp_view views[4];
+    int count = set_views(three, servers, views);
+    fpmp_wish wish = {.wanted = -1, .balance = FPMP_BALANCE_HASH};
+    int before[TEXTS] = {0};
+    for (int cold = 99; cold >= 0; cold -= 11) {
+        int has = 0;
+        int whole = 0;
+        for (int i = 0; i < TEXTS; i++) {
+            wish.key = ((uint64_t)i + 1) * 0x9e3779b97f4a7c15;
+            views[2].cold = 0;
+            int at_last = fpmp_select_server(servers, views, count, &wish);
+            views[2].cold = (unsigned)cold;
+            int chosen = fpmp_select_server(servers, views, count, &wish);
+            ck_assert(chosen == at_last || at_last == 2);
+            ck_assert(before[i] != 2 || chosen == 2);
+            before[i] = chosen;
+            has += chosen == 2;
+            whole += at_last == 2;
+        }
+        int expected = whole * (100 - cold) / 100;
+        ck_assert_msg(abs(has - expected) < 60, "%d of %d, %d%% cold", has, whole, cold);
+    }
+    views[0].is_up = views[1].is_up = 0; /* nobody else: all of them */
+    views[2].cold = 99;
+    for (wish.key = 1; wish.key < 100; wish.key++) {
+        ck_assert_int_eq(fpmp_select_server(servers, views, count, &wish), 2);
+    }
+}
+END_TEST
+
 START_TEST(test_hash_is_consistent)
 {
     static const case_server equal[4] = {{.state = UP, .weight = 1},
@@ -398,6 +502,10 @@ static Suite *select_suite(void)
     tcase_add_loop_test(cases, test_chooses, 0, (int)(sizeof(choices) / sizeof(choices[0])));
     tcase_add_loop_test(cases, test_weights_in_turn, 0, 2);
     tcase_add_test(cases, test_hash_is_consistent);
+    tcase_add_loop_test(cases, test_slow_start, 0, (int)(sizeof(ramps) / sizeof(ramps[0])));
+    tcase_add_loop_test(cases, test_cold_gets_less, 0, 10);
+    tcase_add_test(cases, test_cold_is_not_flooded);
+    tcase_add_test(cases, test_cold_gets_texts_one_by_one);
     tcase_add_test(cases, test_most_specific_retry_counts);
     suite_add_tcase(suite, cases);
     return suite;
