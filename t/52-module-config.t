@@ -146,6 +146,7 @@ $member->('FpmPoolHealth status=200', qr/from 400 to 599/);
 $member->('FpmPoolHealth status=', qr/status= is a list/);
 $member->('FpmPoolHealth status=' . join(',', 500 .. 516), qr/at most 16 statuses/);
 $member->('FpmPoolHealth fail=1', qr/known are fails= rate= window= retry= and status=/);
+accepted("<FpmPoolDefine \"*\">\n    FpmPoolCheck ping\n    FpmPoolCheck script=/h.php\n</FpmPoolDefine>\n<FpmPoolDefine a>\n    FpmPoolServer unix:/a\n    FpmPoolCheck connect\n</FpmPoolDefine>\n<FpmPoolDefine b>\n    FpmPoolServer unix:/b\n    FpmPoolCheck off\n</FpmPoolDefine>\n", 'checks of its own replace those of all pools');
 $member->('FpmPoolAllDown maybe', qr/FpmPoolAllDown is try or refuse/);
 $member->('FpmPoolAllDown try refuse', qr/FpmPoolAllDown is try or refuse/);
 $member->('FpmPoolHealth fails=0', qr/from 1 to 50/);

@@ -239,7 +239,7 @@ static void make_names(int entries)
     open_with(entries);
     int row = fpmp_share_enter(share, getpid());
     defaults.timeouts.first = 5;
-    ck_assert_int_eq(fpmp_conn_create(&connections, memory, PLACES, 1), APR_SUCCESS);
+    ck_assert_int_eq(fpmp_conn_create(&connections, memory, NULL, PLACES, 1), APR_SUCCESS);
     fpmp_names_base base = {folder,   &defaults, entries < PLACES ? entries : PLACES,
                             0,        0,         share,
                             &records, row,       connections};
