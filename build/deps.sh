@@ -20,10 +20,12 @@ if [ "$purpose" = test ]; then
     # wrk: load; valgrind, strace: memory and system calls; git: what belongs to the tree;
     # mariadb-server-core: the programs without the service, for WordPress; libfcgi-bin: cgi-fcgi;
     # passwd: a user for the time of a test; acl: setfacl and getfacl; iproute2: addresses
-    # of a test's own network; haproxy: a front end of several hosts; python3-yaml: reads a manifest
+    # of a test's own network; haproxy: a front end of several hosts; python3-yaml: reads a manifest;
+    # python3-prometheus-client: another hand's parser of OpenMetrics; chromium-headless-shell,
+    # fonts-dejavu-core: the pages as a browser has them
     packages="$packages check libsubunit-dev clang libclang-rt-14-dev clang-format valgrind strace wrk
         nginx-light perl git curl procps binutils php-common mariadb-server-core php8.2-mysql libfcgi-bin passwd acl iproute2
-        haproxy python3-yaml"
+        haproxy python3-yaml python3-prometheus-client chromium-headless-shell fonts-dejavu-core"
 fi
 
 missing=

@@ -93,7 +93,10 @@ static void look(const fpmp_global *global, const fpmp_pool *pool, uint64_t trie
         fpmp_health health = atomic_load(&record->health);
         views[i].is_up = fpmp_health_state_of(health) == FPMP_HEALTH_UP;
         views[i].may_try = !views[i].is_up && fpmp_health_may_try(health, &pool->health, time);
+        fpmp_admin admin = atomic_load_explicit(&record->admin, memory_order_relaxed);
         views[i].was_tried = (tried >> i) & 1;
+        views[i].is_drained = fpmp_admin_mode_of(admin) != FPMP_ADMIN_READY;
+        views[i].weight = (unsigned)fpmp_admin_weight(admin, server->weight);
         views[i].since = fpmp_health_since(health);
         views[i].cold = server->slowstart
                             ? fpmp_select_cold(server->slowstart, atomic_load(&record->risen), time)
@@ -156,4 +159,19 @@ int fpmp_balance_has_room(const fpmp_global *global, const fpmp_pool *pool, cons
 void fpmp_balance_release(const fpmp_global *global, const fpmp_server *server)
 {
     fpmp_share_count(fpmp_balance_record(global, server)->in_flight, global->row, -1);
+}
+
+void fpmp_balance_end(const fpmp_global *global, const fpmp_pool *const *pools, int pool_count,
+                      const fpmp_server *server, const char *state, uint64_t bytes,
+                      apr_time_t began, apr_time_t end)
+{
+    for (int i = 0; i < pool_count; i++) {
+        const fpmp_pool *pool = pools[i];
+        if (server >= pool->servers && server < pool->servers + pool->server_count) {
+            fpmp_share_end(global->share, fpmp_balance_pool_record(global, pool),
+                           fpmp_balance_record(global, server), state, bytes,
+                           (uint64_t)(end - began), end);
+            return;
+        }
+    }
 }

@@ -23,6 +23,12 @@ int fpmp_balance_has_room(const fpmp_global *global, const fpmp_pool *pool, cons
 
 void fpmp_balance_release(const fpmp_global *global, const fpmp_server *server);
 
+/* A request, or an attempt of one, has ended at a server of one of these pools: counts it. state: a
+ * value of the note fpmpool-state, or NULL. */
+void fpmp_balance_end(const fpmp_global *global, const fpmp_pool *const *pools, int pool_count,
+                      const fpmp_server *server, const char *state, uint64_t bytes,
+                      apr_time_t began, apr_time_t end);
+
 /* Ties the visitor to that server (FpmPoolBalance sticky), if he is not. */
 void fpmp_balance_tie(request_rec *r, const fpmp_pool *pool, const fpmp_wish *wish, int index);
 

@@ -95,7 +95,8 @@ static int has_handler(const ap_directive_t *lines)
     static const char *const naming[] = {"SetHandler", "AddHandler", "ForceType", "AddType"};
     for (const ap_directive_t *at = lines; at; at = at->next) {
         for (size_t i = 0; i < sizeof(naming) / sizeof(naming[0]); i++) {
-            if (!strcasecmp(at->directive, naming[i]) && strstr(at->args, "fpmpool")) {
+            const char *name = strstr(at->args, "fpmpool");
+            if (!strcasecmp(at->directive, naming[i]) && name && name[strlen("fpmpool")] != '-') {
                 return 1;
             }
         }
@@ -105,6 +106,40 @@ static int has_handler(const ap_directive_t *lines)
     }
     return 0;
 }
+
+/* ---- a manager for everybody ----------------------------------------------------------------- */
+
+static int is_guard(const ap_directive_t *line)
+{
+    int is_require =
+        !strncasecmp(line->directive, "Require", 7) || !strncasecmp(line->directive, "<Require", 8);
+    return is_require && strcasecmp(line->args, "all granted") != 0;
+}
+
+static int sets_manager(const ap_directive_t *line)
+{
+    return !strcasecmp(line->directive, "SetHandler") && strstr(line->args, "fpmpool-manager");
+}
+
+/* Another section may say it for the same place, so that it is no reason not to start. */
+static void mention_open(const ap_directive_t *lines, int is_guarded, server_rec *main)
+{
+    for (const ap_directive_t *at = lines; at; at = at->next) {
+        is_guarded |= is_guard(at);
+    }
+    for (const ap_directive_t *at = lines; at; at = at->next) {
+        if (sets_manager(at) && !is_guarded) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING | APLOG_STARTUP, 0, main,
+                         "FPMP0133: %s:%d: nothing here says who may use fpmpool-manager, so that "
+                         "everybody can take servers out: add Require (unless another section of "
+                         "this place has it)",
+                         at->filename, at->line_num);
+        }
+        mention_open(at->first_child, is_guarded, main);
+    }
+}
+
+/* ---- lines that count for nothing ------------------------------------------------------------ */
 
 static const fpmp_use *find_earlier(const apr_array_header_t *uses, int before)
 {
@@ -261,6 +296,7 @@ int fpmp_conf_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
     }
     if (is_config_test()) {
         mention_useless(main);
+        mention_open(ap_conftree, 0, main);
     }
     return is_good ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }

@@ -6,20 +6,30 @@
 
 #include <string.h>
 
-static const char *const states[FPMP_COUNTERS_STATES + 1] = {
-    "ok",         "down",          "full",  "overload", "timeout", "died",   "lost",
-    "invalid",    "cut",           "abort", "client",   "refused", "filter", "limit",
-    "queue-full", "queue-timeout", "perip", "other",    NULL};
+static const struct {
+    const char *name;
+    int is_failure;
+} states[FPMP_COUNTERS_STATES] = {
+    {"ok", 0},      {"down", 1},  {"full", 1},       {"overload", 1},
+    {"timeout", 1}, {"died", 1},  {"lost", 1},       {"invalid", 1},
+    {"cut", 1},     {"abort", 0}, {"client", 0},     {"refused", 0},
+    {"filter", 1},  {"limit", 1}, {"queue-full", 1}, {"queue-timeout", 1},
+    {"perip", 0},   {"other", 1}};
 
 const char *fpmp_counters_state_name(int state)
 {
-    return state >= 0 && state < FPMP_COUNTERS_STATES ? states[state] : NULL;
+    return state >= 0 && state < FPMP_COUNTERS_STATES ? states[state].name : NULL;
+}
+
+int fpmp_counters_is_failure(int state)
+{
+    return states[state].is_failure;
 }
 
 static int find_state(const char *name)
 {
     for (int i = 0; name && i < FPMP_COUNTERS_STATES - 1; i++) {
-        if (!strcmp(states[i], name)) {
+        if (!strcmp(states[i].name, name)) {
             return i;
         }
     }
@@ -31,12 +41,14 @@ static void add(_Atomic(uint64_t) *to, uint64_t number)
     atomic_fetch_add_explicit(to, number, memory_order_relaxed);
 }
 
-void fpmp_counters_add(fpmp_counters *counters, const char *state, uint64_t bytes,
-                       uint64_t microseconds)
+int fpmp_counters_add(fpmp_counters *counters, const char *state, uint64_t bytes,
+                      uint64_t microseconds)
 {
-    add(&counters->states[find_state(state)], 1);
+    int number = find_state(state);
+    add(&counters->states[number], 1);
     add(&counters->bytes, bytes);
     add(&counters->microseconds, microseconds);
+    return number;
 }
 
 static uint64_t get(const _Atomic(uint64_t) *from)

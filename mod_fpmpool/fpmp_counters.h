@@ -27,11 +27,14 @@ typedef struct fpmp_count {
     uint64_t microseconds; /* from start to end, sum */
 } fpmp_count;
 
-/* A request has ended there. state: a value of the note, or NULL. */
-void fpmp_counters_add(fpmp_counters *counters, const char *state, uint64_t bytes,
-                       uint64_t microseconds);
+/* A request has ended there. state: a value of the note, or NULL. Returns its number. */
+int fpmp_counters_add(fpmp_counters *counters, const char *state, uint64_t bytes,
+                      uint64_t microseconds);
 
 void fpmp_counters_read(const fpmp_counters *counters, fpmp_count *count);
+
+/* Did something go wrong that is no client's doing: everything but ok, abort, client, refused. */
+int fpmp_counters_is_failure(int state);
 
 /* "ok", "down", ...; NULL behind the last. */
 const char *fpmp_counters_state_name(int state);

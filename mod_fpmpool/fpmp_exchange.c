@@ -39,11 +39,11 @@ static int is_idempotent(const request_rec *r)
 /* ---- figures --------------------------------------------------------------------------------- */
 
 /* The server at which the request's end counts: each one's attempts are its own. */
-static void end_count(fpmp_task *task, uint64_t bytes, apr_interval_time_t duration)
+static void end_count(fpmp_task *task, uint64_t bytes, apr_time_t began, apr_time_t end)
 {
     if (task->in_count) {
-        fpmp_counters_add(&fpmp_balance_record(task->global, task->in_count)->counters, task->state,
-                          bytes, (uint64_t)duration);
+        fpmp_balance_end(task->global, task->pools, task->pool_count, task->in_count, task->state,
+                         bytes, began, end);
         task->in_count = NULL;
     }
 }
@@ -69,7 +69,7 @@ static void release_pools(fpmp_task *task)
 void fpmp_exchange_close(fpmp_task *task)
 {
     end_count(task, (uint64_t)task->r->bytes_sent,
-              task->course.end - (task->servers_asked > 1 ? task->began : task->course.start));
+              task->servers_asked > 1 ? task->began : task->course.start, task->course.end);
     move_to_pool(task, NULL);
     fpmp_admit_leave(&task->admission);
     release_pools(task);
@@ -370,7 +370,7 @@ static int leave_server(fpmp_task *task)
     if (!may_go_on(task)) {
         return 0;
     }
-    end_count(task, 0, fpmp_clock_now() - task->began);
+    end_count(task, 0, task->began, fpmp_clock_now());
     return 1;
 }
 
@@ -567,8 +567,8 @@ static int go_on(fpmp_task *task, fpmp_relay_result result)
         fpmp_notes_begin(task->r, &task->course, pool, failed);
         return 0;
     }
-    fpmp_counters_add(&fpmp_balance_record(task->global, failed)->counters, what, 0,
-                      (uint64_t)(fpmp_clock_now() - began));
+    fpmp_balance_end(task->global, task->pools, task->pool_count, failed, what, 0, began,
+                     fpmp_clock_now());
     ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, task->r,
                   "FPMP0087: pool %s (%s): %s: the request goes on to %s of pool %s", pool->name,
                   failed->address.label, what, task->server->address.label, task->pool->name);

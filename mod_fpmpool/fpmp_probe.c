@@ -130,6 +130,12 @@ static void tell(prober *of, target *at, int is_good, const char *reason)
     fpmp_health_change change =
         fpmp_health_report(&at->record->health, fpmp_health_checked(at->place, is_good),
                            &at->pool->health, at->began, now);
+    if (!is_good) {
+        fpmp_trouble_note(&at->record->trouble, reason, now);
+    }
+    if (change == FPMP_HEALTH_WENT_DOWN || change == FPMP_HEALTH_CAME_UP) {
+        atomic_store(&at->record->changed, now);
+    }
     if (change == FPMP_HEALTH_WENT_DOWN) {
         fpmp_failure_log_down(of->main, at->pool, at->server, reason);
     } else if (change == FPMP_HEALTH_CAME_UP) {
@@ -327,7 +333,9 @@ static int begin_due(prober *of, uint64_t now)
         if (now < deadline_of(at)) {
             continue;
         }
-        if (at->stage == WAITING) {
+        if (fpmp_admin_mode_of(atomic_load(&at->record->admin)) == FPMP_ADMIN_DOWN) {
+            finish(of, at, now);
+        } else if (at->stage == WAITING) {
             at->began = now;
             start(of, at);
         } else {

@@ -32,12 +32,12 @@ static int is_full(const fpmp_server *server, const fpmp_view *view)
 
 static int is_usable(const fpmp_server *server, const fpmp_view *view)
 {
-    return view->is_up && !view->was_tried && !is_full(server, view);
+    return view->is_up && !view->was_tried && !view->is_drained && !is_full(server, view);
 }
 
 static int is_trial(const fpmp_server *server, const fpmp_view *view)
 {
-    return view->may_try && !view->was_tried && !is_full(server, view);
+    return view->may_try && !view->was_tried && !view->is_drained && !is_full(server, view);
 }
 
 /* Backups stand behind all groups of the others. */
@@ -72,6 +72,11 @@ static void add(candidates *to, int index, unsigned weight)
     to->weight += weight;
 }
 
+static unsigned weight_of(const fpmp_server *servers, const fpmp_view *views, int index)
+{
+    return views[index].weight ? views[index].weight : (unsigned)servers[index].weight;
+}
+
 /* While all are warm their weights stay as they are: small numbers make short rounds. */
 static void weigh(candidates *of, const fpmp_server *servers, const fpmp_view *views)
 {
@@ -80,7 +85,7 @@ static void weigh(candidates *of, const fpmp_server *servers, const fpmp_view *v
         of->is_cold |= views[of->index[i]].cold > 0;
     }
     for (int i = 0; i < of->count; i++) {
-        unsigned weight = (unsigned)servers[of->index[i]].weight;
+        unsigned weight = weight_of(servers, views, of->index[i]);
         of->weights[i] = of->is_cold ? weight * (100 - views[of->index[i]].cold) : weight;
         of->weight += of->weights[i];
     }
@@ -180,7 +185,7 @@ static int by_hash(const candidates *among, const fpmp_server *servers, const fp
     for (int i = 0; i < among->count; i++) {
         int at = among->index[i];
         int has_it = has_text(&views[at], key);
-        for (int copy = 0; copy < servers[at].weight; copy++) {
+        for (int copy = 0; copy < (int)weight_of(servers, views, at); copy++) {
             uint64_t score = mix(key ^ mix(views[at].key + (uint64_t)copy));
             /* If nobody has it, who would have it. */
             if (has_it > is_found || (has_it == is_found && score >= highest)) {
@@ -217,7 +222,7 @@ static int failed_longest_ago(const fpmp_server *servers, const fpmp_view *views
 {
     int found = FPMP_SELECT_DOWN;
     for (int i = 0; i < count; i++) {
-        if (!views[i].was_tried && !is_full(&servers[i], &views[i]) &&
+        if (!views[i].was_tried && !views[i].is_drained && !is_full(&servers[i], &views[i]) &&
             (found < 0 || views[i].since < views[found].since)) {
             found = i;
         }
@@ -269,7 +274,8 @@ int fpmp_select_server(const fpmp_server *servers, const fpmp_view *views, int c
          is_trial(&servers[wanted], &views[wanted]))) {
         return wanted;
     }
-    int is_bound = wanted >= 0 && wish->is_strict;
+    /* Who drains a server sends its visitors elsewhere. */
+    int is_bound = wanted >= 0 && wish->is_strict && !(wanted < count && views[wanted].is_drained);
     int64_t tier = -1;
     while (!is_bound && (tier = next_tier(servers, count, tier)) >= 0) {
         int found = of_tier(servers, views, count, tier, wish);
@@ -284,7 +290,8 @@ int fpmp_select_server(const fpmp_server *servers, const fpmp_view *views, int c
         return wanted;
     }
     for (int i = 0; found < 0 && i < count; i++) {
-        if (views[i].is_up && !views[i].was_tried && is_full(&servers[i], &views[i])) {
+        if (views[i].is_up && !views[i].was_tried && !views[i].is_drained &&
+            is_full(&servers[i], &views[i])) {
             return FPMP_SELECT_FULL;
         }
     }

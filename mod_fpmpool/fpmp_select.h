@@ -15,6 +15,8 @@ typedef struct fpmp_view {
     int is_up;
     int may_try;        /* down, but one request may be its trial now */
     int was_tried;      /* this request has been there */
+    int is_drained;     /* an operator took it out */
+    unsigned weight;    /* in force; 0: the configured one */
     unsigned in_flight; /* requests under way */
     unsigned cold;      /* percent of its weight that it does not carry yet, 0..99 */
     uint64_t since;     /* when it failed last */

@@ -54,10 +54,29 @@ static apr_size_t end_of(const fpmp_share_table *in)
 }
 
 static fpmp_share_table plan(apr_size_t start, apr_size_t fixed, apr_size_t columns, int rows,
-                             int count)
+                             int count, apr_size_t tail)
 {
     apr_size_t cells = (apr_size_t)rows * columns * sizeof(fpmp_cell);
-    return (fpmp_share_table){start, fixed, round_up(fixed + cells), columns, count};
+    return (fpmp_share_table){.start = start,
+                              .fixed = fixed,
+                              .size = round_up(fixed + cells) + round_up(tail),
+                              .tail = round_up(tail),
+                              .columns = columns,
+                              .count = count};
+}
+
+static void *tail_of(const fpmp_share_table *in, const fpmp_share_head *record)
+{
+    return (char *)(uintptr_t)record + in->size - in->tail;
+}
+
+fpmp_history *fpmp_share_history(const fpmp_share *share, const fpmp_pool_record *pool)
+{
+    const char *at = (const char *)pool;
+    const char *base = (const char *)share;
+    return at >= base + share->pools.start && at < base + end_of(&share->pools)
+               ? tail_of(&share->pools, &pool->head)
+               : NULL;
 }
 
 static int with_spare(int count)
@@ -74,10 +93,11 @@ static void lay_out(fpmp_share *head, const fpmp_share_keys *keys)
     fpmp_share_names *names = &head->names;
     names->count = keys->names;
     head->pools = plan(round_up(sizeof(*head) + (apr_size_t)rows * sizeof(int32_t)), of_pool,
-                       POOL_CELLS, rows, with_spare(keys->pool_count));
-    head->servers = plan(end_of(&head->pools), of_server, 1, rows, with_spare(keys->server_count));
-    names->pools = plan(end_of(&head->servers), of_pool, POOL_CELLS + 1, rows, names->count);
-    names->servers = plan(end_of(&names->pools), of_server, 1, rows, names->count);
+                       POOL_CELLS, rows, with_spare(keys->pool_count), sizeof(fpmp_history));
+    head->servers =
+        plan(end_of(&head->pools), of_server, 1, rows, with_spare(keys->server_count), 0);
+    names->pools = plan(end_of(&head->servers), of_pool, POOL_CELLS + 1, rows, names->count, 0);
+    names->servers = plan(end_of(&names->pools), of_server, 1, rows, names->count, 0);
     names->keys = end_of(&names->servers);
     names->used = round_up(names->keys + (apr_size_t)names->count * sizeof(uint64_t));
     names->text = round_up(names->used + (apr_size_t)names->count * sizeof(uint64_t));
@@ -143,6 +163,7 @@ static fpmp_share_head *take_free(const fpmp_share *share, const fpmp_share_tabl
         fpmp_share_head *record = fpmp_share_record_at(share, in, (*at)++);
         if (is_free(share, in, record)) {
             memset(record, 0, in->fixed);
+            memset(tail_of(in, record), 0, in->tail);
             return record;
         }
     }
@@ -195,6 +216,7 @@ static void copy(const fpmp_share *to, const fpmp_share_table *in, const fpmp_sh
         if (record->key && old) {
             uint32_t generation = record->generation;
             memcpy(record, old, in->fixed);
+            memcpy(tail_of(in, record), tail_of(out_of, old), in->tail);
             record->generation = generation;
         }
     }
@@ -353,6 +375,17 @@ int fpmp_share_calm(fpmp_complaint *about)
     }
     atomic_store(&about->suppressed, 0);
     return atomic_exchange(&about->said, 0) != 0;
+}
+
+void fpmp_share_end(const fpmp_share *share, const fpmp_pool_record *pool, fpmp_record *server,
+                    const char *state, uint64_t bytes, uint64_t microseconds, apr_time_t now)
+{
+    int number = fpmp_counters_add(&server->counters, state, bytes, microseconds);
+    fpmp_latency_add(&server->latency, microseconds, now);
+    fpmp_history *history = fpmp_share_history(share, pool);
+    if (history) {
+        fpmp_history_add(history, fpmp_counters_is_failure(number), microseconds, now);
+    }
 }
 
 void fpmp_share_note_answer(fpmp_record *record, apr_time_t now)

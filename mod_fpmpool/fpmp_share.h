@@ -10,9 +10,12 @@
 #ifndef FPMP_SHARE_H
 #define FPMP_SHARE_H
 
+#include "fpmp_admin.h"
 #include "fpmp_counters.h"
 #include "fpmp_limit.h"
+#include "fpmp_latency.h"
 #include "fpmp_pool.h"
+#include "fpmp_trouble.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -45,9 +48,13 @@ typedef struct fpmp_record {
     _Atomic(uint64_t) window;      /* fpmp_health_window; 0: nothing failed lately */
     _Atomic(uint64_t) risen;       /* ms: when it came up last; 0: it was never down */
     _Atomic(uint64_t) answered;    /* ms: when it answered a request last, within 100 ms */
+    _Atomic(uint64_t) changed;     /* ms: when it went down or came back last; 0: never */
+    _Atomic(uint32_t) admin;       /* fpmp_admin.h; 0: nothing was said */
     fpmp_complaint failure;        /* it could not be reached, or refused */
     _Atomic(uint32_t) lost_script; /* hash of the script whose request was lost last; 0: none */
+    fpmp_trouble trouble;          /* why it failed last */
     fpmp_counters counters __attribute__((aligned(FPMP_SHARE_LINE)));
+    fpmp_latency latency;
     fpmp_cell in_flight[]; /* requests that it has, by row */
 } fpmp_record;
 
@@ -144,6 +151,10 @@ const unsigned char *fpmp_share_secret(const fpmp_share *share);
 /* Something begins (1) or ends (-1): cells of any record, row of this child. */
 void fpmp_share_count(fpmp_cell *cells, int row, int difference);
 
+/* The last hour of a pool; NULL: it is one that is found at run time, of which there may be many.
+ */
+fpmp_history *fpmp_share_history(const fpmp_share *share, const fpmp_pool_record *pool);
+
 /* What is under way in all children. */
 unsigned fpmp_share_sum(const fpmp_share *share, const fpmp_cell *cells);
 
@@ -179,6 +190,11 @@ int fpmp_share_complain(fpmp_complaint *about, apr_time_t now, unsigned *suppres
 
 /* It is well again. Returns 1, to one caller, if the log had heard of it. */
 int fpmp_share_calm(fpmp_complaint *about);
+
+/* A request, or an attempt of one, has ended at a server: counts it. state: a value of the note
+ * fpmpool-state, or NULL. */
+void fpmp_share_end(const fpmp_share *share, const fpmp_pool_record *pool, fpmp_record *server,
+                    const char *state, uint64_t bytes, uint64_t microseconds, apr_time_t now);
 
 /* Remembers when a server answered. */
 void fpmp_share_note_answer(fpmp_record *record, apr_time_t now);

@@ -15,7 +15,8 @@
 typedef struct fpmp_share_table {
     apr_size_t start;   /* bytes behind fpmp_share */
     apr_size_t fixed;   /* bytes of a record before its cells */
-    apr_size_t size;    /* with them */
+    apr_size_t size;    /* with them, and with its tail */
+    apr_size_t tail;    /* bytes behind the cells */
     apr_size_t columns; /* cells for each row */
     int count;
 } fpmp_share_table;

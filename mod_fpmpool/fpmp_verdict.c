@@ -12,6 +12,7 @@
 #include <http_log.h>
 #include <apr_strings.h>
 #include <errno.h>
+#include <string.h>
 
 APLOG_USE_MODULE(fpmpool);
 
@@ -22,6 +23,9 @@ static fpmp_record *record_of(const fpmp_task *task)
 
 static void log_change(fpmp_task *task, fpmp_health_change change, const char *reason)
 {
+    if (change == FPMP_HEALTH_WENT_DOWN || change == FPMP_HEALTH_CAME_UP) {
+        atomic_store(&record_of(task)->changed, fpmp_health_time(fpmp_clock_now()));
+    }
     if (change == FPMP_HEALTH_WENT_DOWN) {
         atomic_store(&record_of(task)->window, 0); /* of the time before */
         fpmp_failure_log_down(task->r->server, task->pool, task->server, reason);
@@ -52,6 +56,9 @@ static void report(fpmp_task *task, fpmp_health_event event, const char *reason)
         fpmp_health_report(&record_of(task)->health, event, &task->pool->health,
                            fpmp_health_time(task->began), fpmp_health_time(fpmp_clock_now()));
     log_change(task, change, reason);
+    if (reason) {
+        fpmp_trouble_note(&record_of(task)->trouble, reason, fpmp_health_time(fpmp_clock_now()));
+    }
     int had_failed = event == FPMP_HEALTH_ANSWERED && fpmp_share_calm(&record_of(task)->failure);
     if (change == FPMP_HEALTH_CAME_UP || had_failed) {
         ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, task->r, "FPMP0057: pool %s (%s) answers again",
@@ -185,5 +192,9 @@ void fpmp_verdict_no_connection(fpmp_task *task, apr_status_t error)
     if (!is_full && !is_own_lack(error)) { /* busy is not dead */
         report_failure(task, is_local ? FPMP_HEALTH_GONE : FPMP_HEALTH_FAILED,
                        "no connection to it");
+        char why[FPMP_TROUBLE_SIZE] = "no connection to it: ";
+        size_t length = strlen(why);
+        (void)apr_strerror(error, why + length, sizeof(why) - length);
+        fpmp_trouble_note(&record_of(task)->trouble, why, fpmp_health_time(fpmp_clock_now()));
     }
 }

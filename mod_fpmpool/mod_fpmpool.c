@@ -6,13 +6,14 @@
  *   fpmp_share, fpmp_health        what children share; is a server used: fpmp_verdict, fpmp_probe
  *   fpmp_limit, _queue, _admit     who is let in: rules; places and the queue; a request's way in
  *   fpmp_env, fpmp_root, fpmp_body what is sent; fpmp_setenvif: by rule; fpmp_spool: large things
- *   fpmp_conn, fpmp_relay          on which connection, and how
- *   fpmp_response, fpmp_answer     what comes back: _header, _sendfile, _stderr
- *   fpmp_notes, fpmp_failure       what a request leaves behind; fpmp_counters, fpmp_status: all
+ *   fpmp_conn, _relay, _response   on which connection, and how; what comes back: fpmp_answer
+ *   fpmp_notes, fpmp_failure       what a request leaves behind; all: _counters, _latency, _trouble
+ *   fpmp_page, _manager, _status   what operators see (by fpmp_snapshot) and say (fpmp_admin)
  */
 #include "fpmp_conf.h"
 #include "fpmp_conf_dump.h"
 #include "fpmp_handler.h"
+#include "fpmp_page.h"
 #include "fpmp_status.h"
 
 #include <httpd.h>
@@ -27,6 +28,8 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_test_config(fpmp_conf_dump, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(fpmp_handler_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(fpmp_handler_run, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_config(fpmp_page_prepare, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(fpmp_page_run, NULL, NULL, APR_HOOK_MIDDLE);
     fpmp_status_register();
 }
 

@@ -16,7 +16,7 @@ my $module   = $ENV{FPMPOOL_TEST_MODULE} || build_path('lib/mod_fpmpool.so');
 my $dir      = test_dir();
 my $user     = pool_user();
 my $group    = is_root() ? 'www-data' : (getgrgid $))[0];
-my @needed   = qw(authn_core authz_core authz_host mime dir alias env setenvif headers rewrite macro proxy proxy_fcgi);
+my @needed   = qw(authn_core authn_file auth_basic authz_core authz_host authz_user mime dir alias env setenvif headers rewrite macro proxy proxy_fcgi);
 my $count    = 0;
 File::Path::make_path("$dir/fpmpool", { mode => 0755 });    # which the daemon would make
 

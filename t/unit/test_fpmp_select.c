@@ -152,6 +152,8 @@ typedef struct case_server {
     unsigned in_flight, max;
     int group, is_backup, was_tried;
     uint64_t since;
+    int is_drained;
+    unsigned weight_now;
 } case_server;
 
 static const struct {
@@ -268,6 +270,44 @@ static const struct {
      {{.state = UP, .weight = 1}, {.state = DN, .weight = 1, .in_flight = 9}},
      {.wanted = 1, .is_strict = 1, .takes_down = 1},
      1},
+    {"not a drained one",
+     {{.state = UP, .weight = 1, .is_drained = 1}, {.state = UP, .weight = 1, .in_flight = 9}},
+     {.wanted = -1},
+     1},
+    {"... nor for its trial",
+     {{.state = TRY, .weight = 1, .is_drained = 1}, {.state = UP, .weight = 1}},
+     {.wanted = -1},
+     1},
+    {"... nor as the last that is left",
+     {{.state = DN, .weight = 1, .is_drained = 1}, {.state = UP, .weight = 1, .is_drained = 1}},
+     {.wanted = -1, .takes_down = 1},
+     FPMP_SELECT_DOWN},
+    {"... nor as a full one",
+     {{.state = UP, .weight = 1, .max = 1, .in_flight = 1, .is_drained = 1}},
+     {.wanted = -1},
+     FPMP_SELECT_DOWN},
+    {"a backup for a drained one",
+     {{.state = UP, .weight = 1, .is_drained = 1}, {.state = UP, .weight = 1, .is_backup = 1}},
+     {.wanted = -1},
+     1},
+    {"its visitors go elsewhere",
+     {{.state = UP, .weight = 1, .is_drained = 1}, {.state = UP, .weight = 1}},
+     {.wanted = 0},
+     1},
+    {"... strict or not",
+     {{.state = UP, .weight = 1, .is_drained = 1}, {.state = UP, .weight = 1}},
+     {.wanted = 0, .is_strict = 1},
+     1},
+    {"the weight in force",
+     {{.state = UP, .weight = 1, .in_flight = 9, .weight_now = 10},
+      {.state = UP, .weight = 1, .in_flight = 1}},
+     {.wanted = -1},
+     0},
+    {"... which may be smaller",
+     {{.state = UP, .weight = 10, .in_flight = 2, .weight_now = 1},
+      {.state = UP, .weight = 1, .in_flight = 1}},
+     {.wanted = -1},
+     1},
 };
 
 static int set_views(const case_server *from, fpmp_server *servers, fpmp_view *views)
@@ -283,6 +323,8 @@ static int set_views(const case_server *from, fpmp_server *servers, fpmp_view *v
         views[count].is_up = from[count].state == UP;
         views[count].may_try = from[count].state == TRY;
         views[count].was_tried = from[count].was_tried;
+        views[count].is_drained = from[count].is_drained;
+        views[count].weight = from[count].weight_now;
         views[count].in_flight = from[count].in_flight;
         views[count].since = from[count].since;
         views[count].key = ((uint64_t)count + 1) * 0xd1342543de82ef95;
@@ -438,6 +480,38 @@ START_TEST(test_cold_gets_texts_one_by_one)
 }
 END_TEST
 
+/* The same with weights that an operator gave. */
+START_TEST(test_other_weights_in_turn)
+{
+    static const case_server idle[4] = {{.state = UP, .weight = 5, .weight_now = 1},
+                                        {.state = UP, .weight = 2},
+                                        {.state = UP, .weight = 1, .weight_now = 5}};
+    fpmp_server servers[4];
+    fpmp_view views[4];
+    int got[4] = {0};
+    int count = set_views(idle, servers, views);
+    for (uint32_t turn = 0; turn < 8; turn++) {
+        fpmp_wish wish = {.wanted = -1, .balance = FPMP_BALANCE_ROUNDROBIN, .turn = turn};
+        got[fpmp_select_server(servers, views, count, &wish)]++;
+    }
+    ck_assert_int_eq(got[0], 1);
+    ck_assert_int_eq(got[1], 2);
+    ck_assert_int_eq(got[2], 5);
+    int before = 0;
+    int after = 0;
+    for (uint64_t key = 1; key <= 8000; key++) {
+        fpmp_wish wish = {.wanted = -1, .balance = FPMP_BALANCE_HASH, .key = key};
+        after += fpmp_select_server(servers, views, count, &wish) == 2;
+        fpmp_view configured[4];
+        memcpy(configured, views, sizeof(configured));
+        configured[0].weight = configured[2].weight = 0;
+        before += fpmp_select_server(servers, configured, count, &wish) == 2;
+    }
+    ck_assert_int_lt(before, 1300);
+    ck_assert_int_gt(after, 4500);
+}
+END_TEST
+
 START_TEST(test_hash_is_consistent)
 {
     static const case_server equal[4] = {{.state = UP, .weight = 1},
@@ -501,6 +575,7 @@ static Suite *select_suite(void)
     tcase_add_loop_test(cases, test_reuse, 0, (int)(sizeof(reuse) / sizeof(reuse[0])));
     tcase_add_loop_test(cases, test_chooses, 0, (int)(sizeof(choices) / sizeof(choices[0])));
     tcase_add_loop_test(cases, test_weights_in_turn, 0, 2);
+    tcase_add_test(cases, test_other_weights_in_turn);
     tcase_add_test(cases, test_hash_is_consistent);
     tcase_add_loop_test(cases, test_slow_start, 0, (int)(sizeof(ramps) / sizeof(ramps[0])));
     tcase_add_loop_test(cases, test_cold_gets_less, 0, 10);

@@ -200,6 +200,41 @@ START_TEST(test_many_new_servers)
 }
 END_TEST
 
+static uint64_t requests_of(int pool, apr_time_t now)
+{
+    fpmp_minute_counts minutes[FPMP_HISTORY_MINUTES];
+    fpmp_history_read(fpmp_share_history(share, records.pools[pool]), now, minutes);
+    return minutes[FPMP_HISTORY_MINUTES - 1].requests;
+}
+
+/* What a pool was asked stays with its name: when the memory grows, and when names come and go. */
+START_TEST(test_history)
+{
+    apr_time_t now = apr_time_from_sec(7200);
+    atomic_store(&records.servers[1]->admin, 1);
+    fpmp_share_end(share, records.pools[1], records.servers[1], "ok", 10, 20, now);
+    fpmp_share_end(share, records.pools[1], records.servers[1], "lost", 10, 20, now);
+    ck_assert_uint_eq(requests_of(0, now), 0);
+    ck_assert_uint_eq(requests_of(1, now), 2);
+    open_with(300);
+    ck_assert_uint_eq(requests_of(1, now), 2);
+    ck_assert_uint_eq(requests_of(2, now), 0);
+    ck_assert_uint_eq(atomic_load(&records.servers[1]->admin), 1);
+    ck_assert_uint_eq(atomic_load(&records.servers[2]->admin), 0);
+    for (int round = 1; round < 9; round++) {
+        for (int i = 0; i < 300; i++) {
+            keys[i] = (uint64_t)(1000 * round + i);
+        }
+        open_with(300);
+        for (int i = 0; i < 300; i++) {
+            ck_assert_uint_eq(requests_of(i, now), 0);
+            ck_assert_uint_eq(atomic_load(&records.servers[i]->admin), 0);
+            fpmp_share_end(share, records.pools[i], records.servers[i], "ok", 1, 2, now);
+        }
+    }
+}
+END_TEST
+
 START_TEST(test_keys_know_pool_and_server)
 {
     ck_assert(fpmp_share_key("a", "bc") != fpmp_share_key("ab", "c"));
@@ -259,6 +294,7 @@ static Suite *share_suite(void)
     tcase_add_test(cases, test_records_survive_a_configuration);
     tcase_add_test(cases, test_old_records_are_given_away_last);
     tcase_add_test(cases, test_many_new_servers);
+    tcase_add_test(cases, test_history);
     tcase_add_test(cases, test_keys_know_pool_and_server);
     tcase_add_test(cases, test_complains_once);
     tcase_add_test(cases, test_lease);
