@@ -17,6 +17,7 @@
 #include "fpmp_notes.h"
 #include "fpmp_probe.h"
 #include "fpmp_root.h"
+#include "fpmp_route.h"
 #include "fpmp_share.h"
 
 #include <http_core.h>
@@ -170,10 +171,10 @@ static int leave_client(fpmp_task *task)
     return OK;
 }
 
-/* There was no answer: a status, or FPMP_EXCHANGE_GONE. */
+/* There was no answer: a status, or FPMP_TASK_GONE. */
 static int end_unanswered(fpmp_task *task, int status)
 {
-    return status == FPMP_EXCHANGE_GONE ? leave_client(task) : refuse(task, status, task->state);
+    return status == FPMP_TASK_GONE ? leave_client(task) : refuse(task, status, task->state);
 }
 
 /* ---- the request ----------------------------------------------------------------------------- */
@@ -339,10 +340,10 @@ int fpmp_handler_run(request_rec *r)
     task.global = fpmp_conf_global(r->server);
     task.course.start = fpmp_clock_now();
     task.course.waiting = -1;
-    status = fpmp_exchange_open(&task);
+    status = fpmp_route_open(&task);
     if (status == OK) {
         status = run(&task);
-        fpmp_exchange_close(&task);
+        fpmp_route_close(&task);
         return status;
     }
     return status == HTTP_SERVICE_UNAVAILABLE ? refuse(&task, status, task.state) : status;

@@ -2,7 +2,7 @@
 #ifndef FPMP_VERDICT_H
 #define FPMP_VERDICT_H
 
-#include "fpmp_exchange.h"
+#include "fpmp_task.h"
 
 /* Call while the request is still counted as under way at task->server. A change of the server's
  * state is logged. */
