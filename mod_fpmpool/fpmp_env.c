@@ -4,6 +4,7 @@
  * not drop anything silently: what does not fit is a refused request.
  */
 #include "fpmp_env.h"
+#include "fpmp_cgi.h"
 #include "fpmp_setenvif.h"
 
 #include "wire/wire.h"
@@ -314,6 +315,9 @@ static void make_variables(encoder *to, int has_rules)
     /* A subrequest that shares its parent's table would run the parent's SCRIPT_FILENAME. */
     if (r->main && r->subprocess_env == r->main->subprocess_env) {
         r->subprocess_env = apr_table_copy(r->pool, r->subprocess_env);
+    }
+    if (fpmp_cgi_add(r)) {
+        return;
     }
     const char *path = apr_table_get(r->subprocess_env, "PATH");
     const char *library_path = apr_table_get(r->subprocess_env, "LD_LIBRARY_PATH");
