@@ -39,6 +39,7 @@ void *fpmp_conf_dir_create(apr_pool_t *pool, char *path)
     conf->body_mode = FPMP_BODY_AUTO;
     conf->body_memory = BODY_MEMORY_DEFAULT;
     conf->flush = FPMP_FLUSH_AUTO;
+    conf->stderr_level = FPMP_STDERR_AUTO;
     conf->max_params = MAX_PARAMS_DEFAULT;
     conf->max_header = MAX_HEADER_DEFAULT;
     conf->fails_over = FPMP_FAILOVER_DOWN | FPMP_FAILOVER_OVERLOAD;
@@ -68,6 +69,8 @@ void *fpmp_conf_dir_merge(apr_pool_t *pool, void *outer_conf, void *inner_conf)
     MERGE(send_roots)
     MERGE(overridden)
     MERGE(resolves_root)
+    MERGE(stderr_level)
+    MERGE(abort_within)
     MERGE(fails_over)
 #undef MERGE
     if (inner->body_set) {
@@ -299,6 +302,45 @@ static const char *set_flush(cmd_parms *cmd, void *dir_conf, const char *text)
     return NULL;
 }
 
+static const char *set_stderr(cmd_parms *cmd, void *dir_conf, const char *text)
+{
+    static const char *const choices[] = {"emerg",  "alert", "crit",  "error", "warn",
+                                          "notice", "info",  "debug", NULL};
+    fpmp_dir_conf *conf = dir_conf;
+    int level = fpmp_conf_read_choice(text, choices); /* in the order of APLOG_EMERG.. */
+    if (!strcasecmp(text, "auto")) {
+        level = FPMP_STDERR_AUTO;
+    } else if (!strcasecmp(text, "off")) {
+        level = FPMP_STDERR_OFF;
+    } else if (level < 0) {
+        return apr_psprintf(cmd->pool,
+                            "FpmPoolStderr: \"%s\" is not auto, off or a level of LogLevel "
+                            "(emerg, alert, crit, error, warn, notice, info, debug)",
+                            text);
+    }
+    conf->stderr_level = level;
+    conf->stderr_level_set = 1;
+    return NULL;
+}
+
+static const char *set_on_abort(cmd_parms *cmd, void *dir_conf, const char *text,
+                                const char *option)
+{
+    static const char *const choices[] = {"tell", "finish", NULL};
+    fpmp_dir_conf *conf = dir_conf;
+    int choice = fpmp_conf_read_choice(text, choices);
+    if (choice < 0) {
+        return apr_psprintf(cmd->pool, "FpmPoolOnAbort: \"%s\" is not tell or finish", text);
+    }
+    if (option && (!choice || strncasecmp(option, "within=", 7))) {
+        return apr_psprintf(cmd->pool, "FpmPoolOnAbort: \"%s\": known is finish within=TIME",
+                            option);
+    }
+    conf->abort_within = choice ? FPMP_ABORT_WITHIN_DEFAULT : 0;
+    conf->abort_within_set = 1;
+    return option ? fpmp_conf_read_within(cmd, option, &conf->abort_within) : NULL;
+}
+
 static const char *set_resolve_root(cmd_parms *cmd, void *dir_conf, const char *text)
 {
     static const char *const choices[] = {"auto", "on", "off", NULL};
@@ -484,6 +526,11 @@ const command_rec fpmp_conf_directives[] = {
     AP_INIT_TAKE12("FpmPoolBody", set_body, NULL, EVERYWHERE,
                    "auto, stream or buffer, then memory=SIZE"),
     AP_INIT_TAKE1("FpmPoolFlush", set_flush, NULL, EVERYWHERE, "auto, on or off"),
+    AP_INIT_TAKE1(
+        "FpmPoolStderr", set_stderr, NULL, EVERYWHERE,
+        "auto, off or a level: what PHP writes to its error stream, in httpd's error log"),
+    AP_INIT_TAKE12("FpmPoolOnAbort", set_on_abort, NULL, EVERYWHERE,
+                   "tell, or finish [within=60s]: what a script whose client went away learns"),
     AP_INIT_TAKE1("FpmPoolResolveRoot", set_resolve_root, NULL, EVERYWHERE,
                   "auto, on or off: scripts get the document root without symbolic links"),
     AP_INIT_TAKE1("FpmPoolMaxParams", set_max_params, NULL, EVERYWHERE,

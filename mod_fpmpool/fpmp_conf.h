@@ -33,6 +33,14 @@ typedef enum fpmp_body_mode { FPMP_BODY_AUTO, FPMP_BODY_STREAM, FPMP_BODY_BUFFER
 
 typedef enum fpmp_flush_mode { FPMP_FLUSH_AUTO, FPMP_FLUSH_ON, FPMP_FLUSH_OFF } fpmp_flush_mode;
 
+/* FpmPoolStderr, besides the levels of httpd. */
+enum fpmp_stderr_mode {
+    FPMP_STDERR_AUTO = -1, /* PHP's own level */
+    FPMP_STDERR_OFF = -2
+};
+
+#define FPMP_ABORT_WITHIN_DEFAULT apr_time_from_sec(60)
+
 typedef enum fpmp_resolve_mode {
     FPMP_RESOLVE_AUTO, /* for servers on unix sockets: they see the same files */
     FPMP_RESOLVE_ON,
@@ -78,6 +86,9 @@ typedef struct fpmp_dir_conf {
     fpmp_body_mode body_mode;
     apr_size_t body_memory; /* bytes of a request body that are kept in memory */
     fpmp_flush_mode flush;
+    int stderr_level;                 /* enum fpmp_stderr_mode, or APLOG_EMERG..APLOG_DEBUG */
+    apr_interval_time_t abort_within; /* FpmPoolOnAbort finish: how long a script may run on whose
+                                       * client has gone; 0: it is told at once */
     fpmp_resolve_mode resolves_root;
     apr_size_t max_params;          /* bytes of encoded parameters */
     apr_size_t max_header;          /* bytes of a response header block */
@@ -107,6 +118,8 @@ typedef struct fpmp_dir_conf {
     unsigned overridden_set : 1;
     unsigned buffer_set : 1;
     unsigned resolves_root_set : 1;
+    unsigned stderr_level_set : 1;
+    unsigned abort_within_set : 1;
     unsigned fails_over_set : 1;
 } fpmp_dir_conf;
 

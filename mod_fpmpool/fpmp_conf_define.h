@@ -37,6 +37,9 @@ const char *fpmp_conf_read_timeouts(cmd_parms *cmd, const char *arguments, fpmp_
 /* off, safe or idempotent, then attempts= within= body=, into *retry. */
 const char *fpmp_conf_read_retry(cmd_parms *cmd, const char *arguments, fpmp_retry *retry);
 
+/* within=TIME, more than 0. */
+const char *fpmp_conf_read_within(cmd_parms *cmd, const char *word, apr_interval_time_t *time);
+
 /* requests= queue= wait= perip= status= retry-after= into *limit. */
 const char *fpmp_conf_read_limit(cmd_parms *cmd, const char *arguments, fpmp_limit *limit);
 

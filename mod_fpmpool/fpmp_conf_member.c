@@ -19,6 +19,12 @@ APLOG_USE_MODULE(fpmpool);
 
 #define RESOLVE_DEFAULT 30000 /* ms */
 
+const char *fpmp_conf_read_within(cmd_parms *cmd, const char *word, apr_interval_time_t *time)
+{
+    const char *wrong = fpmp_conf_read_time(cmd, word, word + 7, apr_time_from_msec(1), time);
+    return wrong ? apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", wrong, NULL) : NULL;
+}
+
 /* ---- FpmPoolServer --------------------------------------------------------------------------- */
 
 static const char *set_server_type(cmd_parms *cmd, const char *value, fpmp_server *server)

@@ -161,12 +161,21 @@ static int refuse(fpmp_task *task, int status, const char *state)
     return status;
 }
 
-static int leave_client(fpmp_task *task)
+/* is_at_end: FpmPoolOnAbort finish, and the script has. */
+static int leave_client(fpmp_task *task, int is_at_end)
 {
-    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, task->r,
-                  "FPMP0056: pool %s: the client went away before the end of the response",
-                  task->pool->name);
-    task->r->connection->aborted = 1;
+    request_rec *r = task->r;
+    if (task->relay.client_left && !is_at_end) {
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
+                      "FPMP0097: pool %s: the client went away, and its script did not end within= "
+                      "of FpmPoolOnAbort finish: it is told now: %s",
+                      task->pool->name, r->filename);
+    } else {
+        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r,
+                      "FPMP0056: pool %s: the client went away before the end of the response%s",
+                      task->pool->name, is_at_end ? "; its script ran to its end" : "");
+    }
+    r->connection->aborted = 1;
     note_end(task, "abort");
     return OK;
 }
@@ -174,7 +183,7 @@ static int leave_client(fpmp_task *task)
 /* There was no answer: a status, or FPMP_TASK_GONE. */
 static int end_unanswered(fpmp_task *task, int status)
 {
-    return status == FPMP_TASK_GONE ? leave_client(task) : refuse(task, status, task->state);
+    return status == FPMP_TASK_GONE ? leave_client(task, 0) : refuse(task, status, task->state);
 }
 
 /* ---- the request ----------------------------------------------------------------------------- */
@@ -246,6 +255,9 @@ static int succeed(fpmp_task *task)
     /* Before the client gets the last bytes: it may be slow, and others wait for connections. */
     int answered = response->status != OK ? response->status : task->r->status;
     fpmp_exchange_give_back(task, task->relay.is_clean && !may_end_connection(answered));
+    if (task->relay.client_left) {
+        return leave_client(task, 1);
+    }
     if (response->surplus) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, task->r,
                       "FPMP0058: pool %s: the script sent %" APR_OFF_T_FMT
@@ -261,7 +273,7 @@ static int succeed(fpmp_task *task)
     }
     switch (fpmp_response_finish(response)) {
     case FPMP_RESPONSE_CLIENT_GONE:
-        return leave_client(task);
+        return leave_client(task, 0);
     case FPMP_RESPONSE_FILTER:
         return leave_filter(task);
     default:
@@ -276,7 +288,7 @@ static int fail(fpmp_task *task, fpmp_relay_result result)
     fpmp_relay *relay = &task->relay;
     fpmp_exchange_give_back(task, 0);
     if (result == FPMP_RELAY_CLIENT_GONE) {
-        return leave_client(task);
+        return leave_client(task, 0);
     }
     if (result == FPMP_RELAY_FILTER) {
         return leave_filter(task);

@@ -132,6 +132,12 @@ static fpmp_relay_result send_some(fpmp_relay *relay)
 
 /* ---- wait ------------------------------------------------------------------------------------ */
 
+/* Has the script of a client that is gone had its time? */
+static int is_unwanted(const fpmp_relay *relay, apr_time_t now)
+{
+    return relay->client_left && now - relay->client_left >= relay->conf->abort_within;
+}
+
 /* Is FpmPoolTimeout total= over? */
 static int is_too_long(const fpmp_relay *relay, apr_time_t now)
 {
@@ -152,13 +158,19 @@ static apr_interval_time_t time_left(const fpmp_relay *relay, apr_time_t now)
 {
     apr_interval_time_t left = time_of_step(relay, now);
     apr_interval_time_t total = relay->course->start + relay->timeouts.total - now;
-    return relay->timeouts.total > 0 && total < left ? total : left;
+    left = relay->timeouts.total > 0 && total < left ? total : left;
+    total = relay->client_left + relay->conf->abort_within - now;
+    return relay->client_left && total < left ? total : left;
 }
 
 static fpmp_relay_result run_out(fpmp_relay *relay)
 {
-    if (is_too_long(relay, fpmp_clock_now())) {
+    apr_time_t now = fpmp_clock_now();
+    if (is_too_long(relay, now)) {
         return FPMP_RELAY_TOO_LONG;
+    }
+    if (is_unwanted(relay, now)) {
+        return FPMP_RELAY_CLIENT_GONE;
     }
     if (relay->waits_for_client && !has_output(relay)) {
         fpmp_body_time_out(relay->body);
@@ -237,7 +249,7 @@ static int is_out_of_reach(const fpmp_relay *relay)
 static fpmp_relay_result pause_relay(fpmp_relay *relay)
 {
     fpmp_stderr_flush(&relay->log);
-    if (relay->r->connection->aborted) {
+    if (relay->r->connection->aborted && !relay->client_left) {
         return FPMP_RELAY_CLIENT_GONE;
     }
     if (is_out_of_reach(relay)) {
@@ -268,6 +280,9 @@ static fpmp_relay_result await(fpmp_relay *relay)
     relay->is_progress_now = 0;
     if (is_too_long(relay, now)) {
         return FPMP_RELAY_TOO_LONG;
+    }
+    if (is_unwanted(relay, now)) {
+        return FPMP_RELAY_CLIENT_GONE;
     }
     relay->is_readable = relay->is_more_likely;
     if (relay->is_readable) {
@@ -356,6 +371,7 @@ static fpmp_relay_result take_facts(fpmp_relay *relay)
 {
     wire_facts_read(&relay->facts, relay->values, relay->values_used);
     relay->values_used = 0;
+    relay->log.worker = relay->facts.worker;
     switch (relay->facts.failure) {
     case WIRE_FAILURE_DIED:
         return FPMP_RELAY_DIED;
@@ -391,7 +407,7 @@ static fpmp_relay_result decode(fpmp_relay *relay, const uint8_t *cursor, const 
             result = from_response(
                 fpmp_response_feed(&relay->response, (const char *)event.data, event.length));
             result = result == GOING && has_bad_status(relay) ? FPMP_RELAY_BAD_STATUS : result;
-            if (result == GOING && relay->response.is_discarding) {
+            if (result == GOING && relay->response.is_discarding && !relay->client_left) {
                 result = discard(relay, event.length);
             }
             break;
@@ -453,7 +469,7 @@ static fpmp_relay_result receive_some(fpmp_relay *relay)
 static fpmp_relay_result open_relay(fpmp_relay *relay)
 {
     fpmp_response_open(&relay->response, relay->r, relay->conf, relay->pool, relay->server);
-    fpmp_stderr_open(&relay->log, relay->r, relay->pool);
+    fpmp_stderr_open(&relay->log, relay->r, relay->conf, relay->pool);
     wire_facts_init(&relay->facts);
     wire_decoder_init(&relay->decoder, WIRE_CLIENT, STREAM_LIMIT);
     wire_decoder_open(&relay->decoder, FPMP_REQUEST_ID);
@@ -462,6 +478,22 @@ static fpmp_relay_result open_relay(fpmp_relay *relay)
     relay->client = fpmp_client_descriptor(relay->r->connection);
     relay->progress = relay->client_progress = relay->began;
     return fill(relay);
+}
+
+/* FpmPoolOnAbort finish: the client is gone, and the script shall not learn it. Not where its body
+ * is still missing, nor in HTTP/2: httpd gives up the memory of a connection's requests some
+ * seconds after its end, whether they are over or not. */
+static fpmp_relay_result outlive(fpmp_relay *relay)
+{
+    int is_complete = relay->body->kind != FPMP_BODY_PARTIAL || relay->body->is_end_sent;
+    if (!relay->conf->abort_within || relay->client_left || !is_complete ||
+        relay->r->connection->master) {
+        return FPMP_RELAY_CLIENT_GONE;
+    }
+    relay->client_left = fpmp_clock_now();
+    relay->client = -1;
+    fpmp_response_abandon(&relay->response);
+    return GOING;
 }
 
 fpmp_relay_result fpmp_relay_run(fpmp_relay *relay)
@@ -474,6 +506,9 @@ fpmp_relay_result fpmp_relay_run(fpmp_relay *relay)
         }
         if (result == GOING && relay->is_readable) {
             result = receive_some(relay);
+        }
+        if (result == FPMP_RELAY_CLIENT_GONE) {
+            result = outlive(relay);
         }
     }
     fpmp_stderr_flush(&relay->log);

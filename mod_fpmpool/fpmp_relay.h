@@ -66,9 +66,10 @@ typedef struct fpmp_relay {
     int bad_status;
     int has_ended; /* END_REQUEST came: app_status */
     uint32_t app_status;
-    wire_facts facts;      /* only from our daemon; what is not told is -1 */
-    apr_time_t first_byte; /* 0: none came */
-    int has_output;        /* bytes of a response came */
+    wire_facts facts;       /* only from our daemon; what is not told is -1 */
+    apr_time_t first_byte;  /* 0: none came */
+    int has_output;         /* bytes of a response came */
+    apr_time_t client_left; /* FpmPoolOnAbort finish: the script went on from there; 0: no */
     fpmp_response response;
 
     /* private */

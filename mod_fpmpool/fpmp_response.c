@@ -410,7 +410,8 @@ static fpmp_response_result keep_back(fpmp_response *response)
 
 static int may_pass(const fpmp_response *response)
 {
-    return response->has_header && response->status == OK && !response->redirect;
+    return response->has_header && response->status == OK && !response->redirect &&
+           !response->is_abandoned;
 }
 
 int fpmp_response_may_flush(const fpmp_response *response)
@@ -437,6 +438,15 @@ fpmp_response_result fpmp_response_flush(fpmp_response *response)
     APR_BRIGADE_INSERT_TAIL(response->held,
                             apr_bucket_flush_create(response->r->connection->bucket_alloc));
     return pass(response);
+}
+
+void fpmp_response_abandon(fpmp_response *response)
+{
+    response->is_abandoned = 1;
+    response->is_discarding = 1;
+    response->left = -1;
+    response->held_length = 0;
+    apr_brigade_cleanup(response->held);
 }
 
 fpmp_response_result fpmp_response_check_end(const fpmp_response *response)

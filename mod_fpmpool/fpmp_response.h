@@ -28,6 +28,7 @@ typedef struct fpmp_response {
     const fpmp_server *server;
     int has_header;       /* the header block is complete and applied */
     int is_passed;        /* something went to the client: it cannot be taken back */
+    int is_abandoned;     /* nothing goes to the client any more: it is gone */
     int is_discarding;    /* the body is not wanted (HEAD, 304, redirect) */
     int status;           /* what the handler shall return instead of an answer; OK: none */
     const char *redirect; /* internal redirect to make instead of an answer, or NULL */
@@ -77,6 +78,9 @@ int fpmp_response_may_flush(const fpmp_response *response);
  * the filters to send it, if it may. */
 fpmp_response_result fpmp_response_pass_much(fpmp_response *response);
 fpmp_response_result fpmp_response_flush(fpmp_response *response);
+
+/* The client is gone; what else comes is thrown away. */
+void fpmp_response_abandon(fpmp_response *response);
 
 /* Is it complete, as far as the script promised? GOOD, or SHORT. */
 fpmp_response_result fpmp_response_check_end(const fpmp_response *response);

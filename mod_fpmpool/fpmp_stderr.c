@@ -13,10 +13,13 @@ APLOG_USE_MODULE(fpmpool);
 
 static const char message_mark[] = "PHP message: ";
 
-void fpmp_stderr_open(fpmp_stderr *log, request_rec *r, const fpmp_pool *pool)
+void fpmp_stderr_open(fpmp_stderr *log, request_rec *r, const fpmp_dir_conf *conf,
+                      const fpmp_pool *pool)
 {
     log->r = r;
     log->pool = pool;
+    log->forced = conf->stderr_level;
+    log->worker = -1;
     log->line = NULL;
     log->used = 0;
     log->level = APLOG_ERR;
@@ -55,11 +58,18 @@ int fpmp_stderr_level(const char *line, int before)
 
 static void log_message(fpmp_stderr *log, const char *message)
 {
+    request_rec *r = log->r;
     log->level = fpmp_stderr_level(message, log->level);
+    int level = log->forced >= 0 ? log->forced : log->level;
+    if (!APLOG_R_IS_LEVEL(r, level)) {
+        return;
+    }
     if (begins_with(message, message_mark)) {
         message += sizeof(message_mark) - 1;
     }
-    ap_log_rerror(APLOG_MARK, log->level, 0, log->r, "FPMP0040: pool %s: %s", log->pool->name,
+    const char *worker =
+        log->worker >= 0 ? apr_psprintf(r->pool, ", worker %" APR_INT64_T_FMT, log->worker) : "";
+    ap_log_rerror(APLOG_MARK, level, 0, r, "FPMP0040: pool %s%s: %s", log->pool->name, worker,
                   message);
 }
 
@@ -104,6 +114,9 @@ static void add(fpmp_stderr *log, const char *bytes, apr_size_t length)
 void fpmp_stderr_feed(fpmp_stderr *log, const char *bytes, apr_size_t length)
 {
     const char *end = bytes + length;
+    if (log->forced == FPMP_STDERR_OFF) {
+        return;
+    }
     if (!log->line) {
         log->line = apr_palloc(log->r->pool, FPMP_STDERR_LINE + 1);
     }

@@ -2,7 +2,7 @@
 #ifndef FPMP_STDERR_H
 #define FPMP_STDERR_H
 
-#include "fpmp_pool.h"
+#include "fpmp_conf.h"
 
 #include <httpd.h>
 
@@ -13,12 +13,15 @@
 typedef struct fpmp_stderr {
     request_rec *r;
     const fpmp_pool *pool;
-    char *line; /* NULL until something comes */
+    int forced;         /* FpmPoolStderr: enum fpmp_stderr_mode, or the level of all lines */
+    apr_int64_t worker; /* its pid, if the server has told it; -1 */
+    char *line;         /* NULL until something comes */
     apr_size_t used;
     int level;
 } fpmp_stderr;
 
-void fpmp_stderr_open(fpmp_stderr *log, request_rec *r, const fpmp_pool *pool);
+void fpmp_stderr_open(fpmp_stderr *log, request_rec *r, const fpmp_dir_conf *conf,
+                      const fpmp_pool *pool);
 
 /* Logs each whole line; the rest waits. */
 void fpmp_stderr_feed(fpmp_stderr *log, const char *bytes, apr_size_t length);

@@ -277,9 +277,9 @@ sub run_all {
     is("$got->{status} $got->{state}", '200 ok', 'messages of PHP are no failure');
     for my $case ([ warn => 'a warning' ], [ notice => 'a notice' ], [ notice => 'old' ], [ notice => 'said' ]) {
         my ($level, $text) = @$case;
-        like($httpd->log_text($from), qr/^\[[^\]]+\] \[fpmpool:$level\] \[pid \d+\] \[id \Q$got->{id}\E\] \[client 127[^\]]+\] FPMP0040: pool www: .*\b$text/m, "... '$text' at level $level, with client and request id");
+        like($httpd->log_text($from), qr/^\[[^\]]+\] \[fpmpool:$level\] \[pid \d+\] \[id \Q$got->{id}\E\] \[client 127[^\]]+\] FPMP0040: pool www, worker $got->{worker}: .*\b$text/m, "... '$text' at level $level, with client and request id");
     }
-    row('a fatal error of PHP', '/fatal.php', '500 - ok', 'error', qr/FPMP0040: pool www: PHP Fatal error: /, then => sub { is($_[0]{exit}, 255, 'exit status 255') });
+    row('a fatal error of PHP', '/fatal.php', '500 - ok', 'error', qr/FPMP0040: pool www, worker \d+: PHP Fatal error: /, then => sub { is($_[0]{exit}, 255, 'exit status 255') });
     row('a script that exits with a status', '/exit.php', '200 - ok', 'debug', qr/FPMP0075: pool www: the script ended with exit status 3: \Q$root\E\/exit\.php/, then => sub { is($_[0]{exit}, 3, 'noted') });
     return;
 }

@@ -155,6 +155,6 @@ defect('D23', 'what PHP says is logged as errors, in lumps and without the pool'
         return join ' | ', map { s/^\[[^\]]*\] //r =~ s/ \[pid.*?\] \[client.*?\]//r } grep { /a (?:note|warning|notice)/ } split /\n/, $httpd->log_text($from);
     }),
     wrong => qr/^\[proxy_fcgi:error\](?!.*\[proxy_fcgi:(?:warn|notice)).*a note.*a warning.*a notice(?!.*pool www)/,
-    right => qr/^\[fpmpool:notice\].*pool www: a note \| \[fpmpool:warn\].*pool www: PHP Warning:  a warning.* \| \[fpmpool:notice\].*pool www: PHP Notice:  a notice/);
+    right => qr/^\[fpmpool:notice\].*pool www, worker \d+: a note \| \[fpmpool:warn\].*pool www, worker \d+: PHP Warning:  a warning.* \| \[fpmpool:notice\].*pool www, worker \d+: PHP Notice:  a notice/);
 
 done_testing();

@@ -116,7 +116,7 @@ for my $listen (qw(unix tcp)) {
     };
 
     subtest "$listen: restarts" => sub {
-        allow_log(qr/FPMP0073: pool www|FPMP00(?:6\d|77|88): pool www/, qr/FPMP0040: pool www: fpmpool: pool www: child \d+ exited on signal 15/);
+        allow_log(qr/FPMP0073: pool www|FPMP00(?:6\d|77|88): pool www/, qr/FPMP0040: pool www(?:, worker \d+)?: fpmpool: pool www: child \d+ exited on signal 15/);
         my ($program, $daemon, $httpd) = start_both($listen);
         my (@away, @back);
         my $requests = under_load($httpd, sub {

@@ -10,14 +10,10 @@ static const struct {
     const char *header;
     const char *variable;
 } names[] = {
-    {"Host", "HTTP_HOST"},
-    {"user-agent", "HTTP_USER_AGENT"},
-    {"X-1-b", "HTTP_X_1_B"},
-    {"-", "HTTP__"},
-    {"", "HTTP_"},
-    {"X_Forwarded_For", NULL},
-    {"X.Y", NULL},
-    {"X Y", NULL},
+    {"Host", "HTTP_HOST"},   {"user-agent", "HTTP_USER_AGENT"},
+    {"X-1-b", "HTTP_X_1_B"}, {"-", "HTTP__"},
+    {"", "HTTP_"},           {"X_Forwarded_For", NULL},
+    {"X.Y", NULL},           {"X Y", NULL},
     {"X-\xc3\xa4", NULL},
 };
 
