@@ -16,7 +16,6 @@ my $root = site('www',
     (map { ($_ => $dump) } qw(e.php err.php set/e.php auth/e.php pass/e.php names/e.php double/e.php rw/index.php qualify/index.php)),
     'rw/.htaccess'      => "RewriteEngine On\nRewriteCond %{REQUEST_FILENAME} !-f\nRewriteRule . index.php [L,E=V:x]\n",
     'qualify/.htaccess' => "RewriteEngine On\nRewriteCond %{REQUEST_FILENAME} !-f\nRewriteRule . index.php [L]\n",
-    'local.php'         => '<?php header("Location: /e.php?by=local");',
     'page.shtml'        => '<!--#include virtual="/e.php?inner=1" -->',
     'users'             => "ann:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n",    # password
 );
@@ -73,7 +72,7 @@ sub host {
         AuthUserFile "$root/users"
         Require valid-user
     </Location>
-    CustomLog "$root/../$name.log" "%{SCRIPT_NAME}e %{HTTP_HOST}e %{QUERY_STRING}e %{SERVER_ADMIN}e %{PATH_INFO}e %{REDIRECT_URL}e"
+    CustomLog "$root/../$name.log" "%{SCRIPT_NAME}e %{HTTP_HOST}e %{QUERY_STRING}e %{SERVER_ADMIN}e %{PATH_INFO}e %{REDIRECT_URL}e %{HTTP_PROXY}e %{HTTP_AUTHORIZATION}e"
 </VirtualHost>
 EOF_CONF
 }
@@ -120,7 +119,6 @@ my @cases = (
     [ 'a rewrite in .htaccess',      GET  => '/rw/some/path?q=1', 'X-A' => 1 ],
     [ 'QualifyRedirectURL',          GET  => '/qualify/some/path?q=1' ],
     [ 'ErrorDocument',               GET  => '/none?x=1', 'X-A' => 1 ],
-    [ 'a redirect inside of httpd',  GET  => '/local.php?z=1', 'X-A' => 1 ],
     [ 'a page that includes',        GET  => '/page.shtml?outer=1' ],
     [ 'the whole address',           GET  => 'http://HOST/e.php?q' ],
 );
