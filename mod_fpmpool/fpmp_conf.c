@@ -487,7 +487,7 @@ const command_rec fpmp_conf_directives[] = {
                      "NAME: a pool; contains FpmPoolServer and how it is used"),
     AP_INIT_RAW_ARGS("FpmPoolServer", fpmp_conf_refuse_member, NULL, RSRC_CONF,
                      "unix:/path|tcp://host:port [type=fpmpool|fpm|generic] [reuse=on|off] "
-                     "[weight=1] [max=N] [group=0] [backup] [name=NAME]"),
+                     "[weight=1] [max=N] [group=0] [backup] [name=NAME] [user=NAME]"),
     AP_INIT_TAKE1("FpmPoolSocketDir", set_socket_dir, NULL, RSRC_CONF,
                   "directory with the socket NAME.sock of each pool without a definition"),
     AP_INIT_RAW_ARGS("FpmPoolBalance", fpmp_conf_refuse_member, NULL, RSRC_CONF,

@@ -171,7 +171,11 @@ static void print_server(apr_file_t *out, const fpmp_server *server, apr_pool_t 
         apr_file_printf(out, " docroot=%s%s:%s%s", *server->local_root ? "" : "/",
                         server->local_root, *server->remote_root ? "" : "/", server->remote_root);
     }
-    apr_file_printf(out, "%s\n", server->is_backup ? " backup" : "");
+    if (server->is_backup) {
+        apr_file_printf(out, " backup");
+    }
+    apr_file_printf(out, "%s%s\n", server->owner ? " user=" : "",
+                    server->owner ? server->owner : "");
 }
 
 static void print_check(apr_file_t *out, const fpmp_check *check, apr_pool_t *memory)

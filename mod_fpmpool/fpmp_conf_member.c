@@ -12,6 +12,7 @@
 #include <ap_expr.h>
 #include <apr_lib.h>
 #include <apr_strings.h>
+#include <apr_user.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,6 +76,22 @@ static const char *set_resolve(cmd_parms *cmd, const char *word, const char *val
     return wrong;
 }
 
+static const char *set_owner(cmd_parms *cmd, const char *name, fpmp_server *server)
+{
+    apr_gid_t group = 0;
+    if (!server->address.path) {
+        return "user= is for unix sockets: remove it";
+    }
+    server->owner = name;
+    if (*name && strlen(name) < 10 && strspn(name, "0123456789") == strlen(name)) {
+        server->owner_id = (uid_t)atoi(name);
+        return NULL;
+    }
+    return !*name || apr_uid_get(&server->owner_id, &group, name, cmd->temp_pool) != APR_SUCCESS
+               ? apr_psprintf(cmd->pool, "user=%s: there is no such user", name)
+               : NULL;
+}
+
 /* One word behind the address. reuses: -1 as long as nobody said. */
 static const char *set_server_word(cmd_parms *cmd, const char *word, fpmp_server *server,
                                    int *reuses)
@@ -119,13 +136,16 @@ static const char *set_server_word(cmd_parms *cmd, const char *word, fpmp_server
     if (fpmp_conf_is_option(word, "docroot=")) {
         return set_docroot(cmd, value, server);
     }
+    if (fpmp_conf_is_option(word, "user=")) {
+        return set_owner(cmd, value, server);
+    }
     if (!strcasecmp(word, "backup")) {
         server->is_backup = 1;
         return NULL;
     }
     return apr_psprintf(cmd->pool,
                         "\"%s\": known are type= reuse= weight= max= group= name= resolve= "
-                        "slowstart= docroot= and backup",
+                        "slowstart= docroot= user= and backup",
                         word);
 }
 

@@ -15,7 +15,10 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define BAD_FOR apr_time_from_sec(10) /* an address that failed is tried behind the others */
@@ -351,6 +354,30 @@ static int connect_within(int fd, const struct sockaddr *name, socklen_t length,
     return errno == EINPROGRESS || errno == EINTR ? wait_for_handshake(fd, limit) : errno;
 }
 
+/* The credentials of a connection tell who called listen(): the daemon's master, whatever the pool.
+ * So the file counts, and it must be the one that is connected to. */
+apr_status_t fpmp_conn_pin(const fpmp_server *server, struct sockaddr_un *name, int *pin)
+{
+    struct stat about;
+    *pin = -1;
+    if (!server->owner) {
+        return APR_SUCCESS;
+    }
+    int fd = open(server->address.path, O_PATH | O_CLOEXEC);
+    if (fd < 0) {
+        return errno;
+    }
+    int error = fstat(fd, &about) ? errno : 0;
+    if (error || about.st_uid != server->owner_id) {
+        close(fd);
+        return error ? error : FPMP_CONN_OTHER_OWNER;
+    }
+    name->sun_family = AF_UNIX;
+    (void)snprintf(name->sun_path, sizeof(name->sun_path), "/proc/self/fd/%d", fd);
+    *pin = fd;
+    return APR_SUCCESS;
+}
+
 static apr_status_t open_socket(const fpmp_server *server, const fpmp_socket *to,
                                 apr_interval_time_t limit, int *opened)
 {
@@ -364,7 +391,17 @@ static apr_status_t open_socket(const fpmp_server *server, const fpmp_socket *to
     if (fd < 0) {
         return errno;
     }
-    apr_status_t status = connect_within(fd, name, length, limit);
+    int pin = -1;
+    struct sockaddr_un pinned;
+    apr_status_t status = fpmp_conn_pin(server, &pinned, &pin);
+    if (pin >= 0) {
+        name = (const struct sockaddr *)&pinned;
+        length = sizeof(pinned);
+    }
+    status = status == APR_SUCCESS ? connect_within(fd, name, length, limit) : status;
+    if (pin >= 0) {
+        close(pin);
+    }
     if (status != APR_SUCCESS) {
         close(fd);
         return status;

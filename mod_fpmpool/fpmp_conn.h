@@ -37,12 +37,19 @@ apr_status_t fpmp_conn_create(fpmp_connections **table, apr_pool_t *child, const
 fpmp_conn *fpmp_conn_take(fpmp_connections *table, const fpmp_server *server,
                           apr_interval_time_t keep, apr_time_t now);
 
-/* A new connection, or the error of connect(); APR_TIMEUP when it was not accepted within `limit`
- * (also: its listen queue stayed full). Of several addresses each is the first in turn, those that
- * failed a moment ago behind the others, and the next follows one that fails; all have `limit`
- * together. */
+#define FPMP_CONN_OTHER_OWNER (APR_OS_START_USERERR + 1)
+
+/* A new connection, or the error of connect(); FPMP_CONN_OTHER_OWNER; APR_TIMEUP when it was not
+ * accepted within `limit` (also: its listen queue stayed full). Of several addresses each is the
+ * first in turn, those that failed a moment ago behind the others, and the next follows one that
+ * fails; all have `limit` together. */
 apr_status_t fpmp_conn_open(fpmp_connections *table, const fpmp_server *server,
                             apr_interval_time_t limit, fpmp_conn **connection);
+
+/* user= of a server: the owner of its socket is checked, and *name is made for connect(): just that
+ * socket, wherever its path leads a moment later. APR_SUCCESS, or why not; *pin must be closed
+ * after connect(). -1: the server has no user=, and *name is not filled. */
+apr_status_t fpmp_conn_pin(const fpmp_server *server, struct sockaddr_un *name, int *pin);
 
 /* Keeps a connection that stands between two requests; `keep` 0 or a full table close one. */
 void fpmp_conn_keep(fpmp_connections *table, fpmp_conn *connection, apr_interval_time_t keep,

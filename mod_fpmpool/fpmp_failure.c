@@ -4,6 +4,7 @@
  */
 #include "fpmp_failure.h"
 #include "fpmp_clock.h"
+#include "fpmp_conn.h"
 
 #include <httpd.h>
 #include <http_log.h>
@@ -139,6 +140,14 @@ void fpmp_failure_log_connect(request_rec *r, const fpmp_pool *pool, const fpmp_
             "FPMP0072: pool %s: the listen queue of %s is full: raise pm.max_children (or "
             "listen.backlog), or find what makes its requests slow (script %s)%s",
             pool->name, server->address.label, r->filename,
+            describe_suppressed(r->pool, suppressed));
+    } else if (error == FPMP_CONN_OTHER_OWNER) {
+        ap_log_rerror(
+            APLOG_MARK, level, 0, r,
+            "FPMP0098: pool %s: the socket %s does not belong to %s, as its user= demands; "
+            "nothing was sent: find out who put it there, or set listen.owner of the "
+            "pool (script %s)%s",
+            pool->name, server->address.label, server->owner, r->filename,
             describe_suppressed(r->pool, suppressed));
     } else {
         ap_log_rerror(APLOG_MARK, level, error, r,

@@ -7,6 +7,7 @@
 #include "fpmp_address.h"
 
 #include <apr_time.h>
+#include <sys/types.h>
 
 #define FPMP_REQUEST_ID 1 /* FastCGI: one request at a time on a connection */
 
@@ -48,12 +49,14 @@ typedef struct fpmp_timeouts {
 typedef struct fpmp_server {
     fpmp_address address;
     fpmp_server_type type;
-    const char *name; /* name=, or the address as text; unique in its pool */
-    int reuses;       /* may connections be kept? (default: only type=fpmpool) */
-    int weight;       /* 1..FPMP_WEIGHT_MAX */
-    unsigned max;     /* most requests at a time, over all children; 0: no limit */
-    int group;        /* the lowest group with a usable server gets the requests */
-    int is_backup;    /* behind all groups of the others */
+    const char *name;  /* name=, or the address as text; unique in its pool */
+    const char *owner; /* user=: who must own its unix socket, checked at each connect; NULL: any */
+    uid_t owner_id;
+    int reuses;    /* may connections be kept? (default: only type=fpmpool) */
+    int weight;    /* 1..FPMP_WEIGHT_MAX */
+    unsigned max;  /* most requests at a time, over all children; 0: no limit */
+    int group;     /* the lowest group with a usable server gets the requests */
+    int is_backup; /* behind all groups of the others */
     const char
         *local_root; /* of docroot=: paths below it are below remote_root there. Neither ends */
     const char *remote_root; /* with /; NULL: paths are the same there */

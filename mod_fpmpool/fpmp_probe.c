@@ -11,6 +11,7 @@
 
 #include "fpmp_check.h"
 #include "fpmp_clock.h"
+#include "fpmp_conn.h"
 #include "fpmp_expect.h"
 #include "fpmp_failure.h"
 #include "fpmp_health.h"
@@ -191,7 +192,7 @@ static int try_next(target *at)
 }
 
 /* A server is well if one of its addresses is. */
-static void connect_to(prober *of, target *at)
+static void connect_by(prober *of, target *at, const struct sockaddr_un *pinned)
 {
     const struct sockaddr *name = NULL;
     socklen_t length = 0;
@@ -201,6 +202,10 @@ static void connect_to(prober *of, target *at)
         if (at->fd < 0) {
             finish(of, at, at->asked); /* a lack of this process says nothing of the server */
             return;
+        }
+        if (pinned) {
+            name = (const struct sockaddr *)pinned;
+            length = sizeof(*pinned);
         }
         at->stage = CONNECTING;
         if (connect(at->fd, name, length) == 0) {
@@ -216,6 +221,20 @@ static void connect_to(prober *of, target *at)
         }
     } while (try_next(at));
     tell(of, at, 0, "no connection for a check");
+}
+
+static void connect_to(prober *of, target *at)
+{
+    struct sockaddr_un pinned;
+    int pin = -1;
+    if (fpmp_conn_pin(at->server, &pinned, &pin) != APR_SUCCESS) {
+        tell(of, at, 0, "its socket is not there, or does not belong to its user=");
+        return;
+    }
+    connect_by(of, at, pin >= 0 ? &pinned : NULL);
+    if (pin >= 0) {
+        close(pin);
+    }
 }
 
 static void start(prober *of, target *at)

@@ -197,6 +197,8 @@ refused("FpmPoolLimit status=200\n", 11, qr/from 400 to 599/, '... status=');
 refused("FpmPoolLimit retry-after=soon\n", 11, qr/from 0 to 86400/, '... retry-after=');
 refused("FpmPoolLimit most=7\n", 11, qr/"most=7": known are requests= queue= wait= perip= status= and retry-after=/, 'an unknown word of FpmPoolLimit');
 $member->('FpmPoolLimit requests=x', qr/FpmPoolLimit: "requests=x": a number/);
+refused("<FpmPoolDefine a>\n    FpmPoolServer unix:/run/a.sock user=nobody-has-this\n</FpmPoolDefine>\n", 12, qr/user=nobody-has-this: there is no such user/, 'user= with an unknown user');
+refused("<FpmPoolDefine a>\n    FpmPoolServer tcp://127.0.0.1:9000 user=root\n</FpmPoolDefine>\n", 12, qr/user= is for unix sockets: remove it/, '... for TCP');
 refused("FpmPoolStderr loud\n", 11, qr/FpmPoolStderr: "loud" is not auto, off or a level of LogLevel \(emerg, /, 'FpmPoolStderr with another word');
 refused("FpmPoolOnAbort kill\n", 11, qr/FpmPoolOnAbort: "kill" is not tell or finish/, 'FpmPoolOnAbort with another word');
 refused("FpmPoolOnAbort tell within=1s\n", 11, qr/FpmPoolOnAbort: "within=1s": known is finish within=TIME/, '... with a time for tell');
@@ -353,6 +355,8 @@ EOF_DUMP
     like($output, qr{keep=30s\n            requests=7 queue=2 wait=5s perip=0 status=503 retry-after=9\n}, 'a pool with limits: word by word the most specific one');
     ($code, $output) = config_test("<FpmPoolDefine \"*\">\n    FpmPoolLimit requests=40 queue=80\n</FpmPoolDefine>\n${define}FpmPool a\nFpmPoolLimit requests=120\n$handler", '-D', 'DUMP_FPMPOOLS');
     like($output, qr{keep=30s\n            requests=120 queue=80 wait=5s }, 'limits that all pools have: those of servers and virtual hosts go before them');
+    ($code, $output) = config_test("<FpmPoolDefine o>\n    FpmPoolServer unix:/run/o.sock backup user=0\n</FpmPoolDefine>\nFpmPool o\n$handler", '-D', 'DUMP_FPMPOOLS');
+    like($output, qr{ unix:/run/o\.sock type=fpmpool reuse=on backup user=0\n}, 'the owner of a socket');
     ($code, $output) = config_test("FpmPoolFlush x\n", '-D', 'DUMP_FPMPOOLS');
     unlike($output, qr/FpmPool configuration/, 'a wrong configuration is not shown');
 };
