@@ -6,6 +6,7 @@
  */
 #include "fpmp_cgi.h"
 #include "fpmp_cgi_text.h"
+#include "fpmp_constant.h"
 
 #include <http_config.h>
 #include <http_core.h>
@@ -113,7 +114,7 @@ static void add_server(request_rec *r, apr_table_t *to)
     apr_table_addn(to, "CONTEXT_PREFIX", ap_context_prefix(r));
     apr_table_addn(to, "CONTEXT_DOCUMENT_ROOT", ap_context_document_root(r));
     apr_table_addn(to, "SERVER_ADMIN", r->server->server_admin);
-    apr_table_addn(to, "GATEWAY_INTERFACE", "CGI/1.1");
+    apr_table_addn(to, "GATEWAY_INTERFACE", fpmp_constant_interface);
     apr_table_addn(to, "SERVER_PROTOCOL", r->protocol);
 }
 

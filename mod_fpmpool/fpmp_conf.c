@@ -120,6 +120,7 @@ void *fpmp_conf_server_merge(apr_pool_t *pool, void *outer_conf, void *inner_con
     merged->global = outer->global;
     merged->uses = inner->uses;
     merged->limits = inner->limits;
+    merged->constants = NULL;
     return merged;
 }
 

@@ -158,9 +158,10 @@ typedef struct fpmp_use {
 } fpmp_use;
 
 typedef struct fpmp_server_conf {
-    fpmp_global *global;        /* the same for all after the merge */
-    apr_array_header_t *uses;   /* fpmp_use: lines of this server or virtual host */
-    apr_array_header_t *limits; /* fpmp_use: FpmPoolTimeout lines in its sections */
+    fpmp_global *global;                   /* the same for all after the merge */
+    apr_array_header_t *uses;              /* fpmp_use: lines of this server or virtual host */
+    const struct fpmp_constant *constants; /* fpmp_constant.h; NULL before post_config */
+    apr_array_header_t *limits;            /* fpmp_use: FpmPoolTimeout lines in its sections */
 } fpmp_server_conf;
 
 extern const command_rec fpmp_conf_directives[];

@@ -5,6 +5,7 @@
  */
 #include "fpmp_env.h"
 #include "fpmp_cgi.h"
+#include "fpmp_constant.h"
 #include "fpmp_setenvif.h"
 
 #include "wire/wire.h"
@@ -128,6 +129,20 @@ static void add_pair(encoder *to, const char *name, const char *value)
     }
     make_room(to, size);
     to->next = wire_pair_write(to->next, name, name_length, value, value_length);
+}
+
+/* A pair that is encoded already. Returns 0 if it is to be added as any other. */
+static int add_constant(encoder *to, const fpmp_constant *constant, const char *name)
+{
+    if (strcmp(name, constant->name) != 0 || constant->size > to->most - to->total ||
+        record_length(to) + constant->size > WIRE_CONTENT_MAX) {
+        return 0;
+    }
+    make_room(to, constant->size);
+    memcpy(to->next, constant->pair, constant->size);
+    to->next += constant->size;
+    to->total += constant->size;
+    return 1;
 }
 
 /* ---- symbolic links -------------------------------------------------------------------------- */
@@ -331,6 +346,7 @@ static void encode_table(encoder *to)
 {
     const apr_array_header_t *list = apr_table_elts(to->r->subprocess_env);
     const apr_table_entry_t *entry = (const apr_table_entry_t *)list->elts;
+    const fpmp_constant *constant = fpmp_constant_list(to->r);
     int relocates = to->relocations[0].from || to->relocations[1].from;
     for (int i = 0; i < list->nelts; i++) {
         const char *value = entry[i].val ? entry[i].val : "";
@@ -340,7 +356,9 @@ static void encode_table(encoder *to)
         if (relocates) {
             value = relocate(to, entry[i].key, value);
         }
-        if (!handle_special(to, entry[i].key, value)) {
+        if (value == constant->value && add_constant(to, constant, entry[i].key)) {
+            constant++;
+        } else if (!handle_special(to, entry[i].key, value)) {
             add_pair(to, entry[i].key, value);
         }
     }

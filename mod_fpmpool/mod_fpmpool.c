@@ -1,17 +1,18 @@
 /* mod_fpmpool.c - requests of httpd to pools of PHP workers over FastCGI: the table of contents.
  *
  *   fpmp_conf, _define, _member    directives; _check: as a whole; fpmp_pool, fpmp_address: a pool
- *   fpmp_handler, fpmp_exchange    a request from check to log line; its way through the servers
+ *   fpmp_handler, _route, _exchange a request from check to log line; where to; its attempts
  *   fpmp_select, fpmp_balance      which server: decisions; the servers as they are now
  *   fpmp_share, fpmp_health        what children share; is a server used: fpmp_verdict, fpmp_probe
  *   fpmp_limit, _queue, _admit     who is let in: rules; places and the queue; a request's way in
- *   fpmp_env, fpmp_root, fpmp_body what is sent; fpmp_setenvif: by rule; fpmp_spool: large things
+ *   fpmp_env (_cgi, _root), _body  what is sent; fpmp_setenvif: by rule; fpmp_spool: large things
  *   fpmp_conn, _relay, _response   on which connection, and how; what comes back: fpmp_answer
  *   fpmp_notes, fpmp_failure       what a request leaves behind; all: _counters, _latency, _trouble
  *   fpmp_page, _manager, _status   what operators see (by fpmp_snapshot) and say (fpmp_admin)
  */
 #include "fpmp_conf.h"
 #include "fpmp_conf_dump.h"
+#include "fpmp_constant.h"
 #include "fpmp_handler.h"
 #include "fpmp_page.h"
 #include "fpmp_status.h"
@@ -30,6 +31,8 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_handler(fpmp_handler_run, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(fpmp_page_prepare, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(fpmp_page_run, NULL, NULL, APR_HOOK_MIDDLE);
+    /* Behind the core, which makes the banner of SERVER_SOFTWARE last. */
+    ap_hook_post_config(fpmp_constant_prepare, NULL, NULL, APR_HOOK_REALLY_LAST + 1);
     fpmp_status_register();
 }
 

@@ -39,7 +39,7 @@ subtest 'includes run one way' => sub {
     my %layer = (
         mod_fpmpool => 3,
         (map { $_ => 2 } qw(fpmp_handler fpmp_task fpmp_route fpmp_exchange fpmp_verdict fpmp_probe fpmp_lookup fpmp_status fpmp_page fpmp_manager fpmp_conf_dump)),
-        (map { $_ => 1 } qw(fpmp_client fpmp_queue fpmp_admit fpmp_share_slots fpmp_check fpmp_counters fpmp_hosts fpmp_notes fpmp_choice fpmp_names fpmp_select fpmp_health fpmp_share fpmp_share_private fpmp_share_names fpmp_balance fpmp_env fpmp_cgi fpmp_conn fpmp_relay fpmp_body fpmp_response fpmp_answer fpmp_sendfile fpmp_spool fpmp_failure fpmp_stderr
+        (map { $_ => 1 } qw(fpmp_client fpmp_queue fpmp_admit fpmp_share_slots fpmp_check fpmp_counters fpmp_hosts fpmp_notes fpmp_choice fpmp_names fpmp_select fpmp_health fpmp_share fpmp_share_private fpmp_share_names fpmp_balance fpmp_env fpmp_cgi fpmp_constant fpmp_conn fpmp_relay fpmp_body fpmp_response fpmp_answer fpmp_sendfile fpmp_spool fpmp_failure fpmp_stderr
             fpmp_snapshot fpmp_seen fpmp_query fpmp_html fpmp_card fpmp_chart fpmp_style fpmp_json fpmp_auto fpmp_metrics fpmp_text
             fpmp_latency fpmp_admin fpmp_trouble)),
         (map { $_ => 0 } qw(fpmp_conf fpmp_conf_define fpmp_conf_member fpmp_conf_health fpmp_conf_check fpmp_conf_select fpmp_expect fpmp_header fpmp_pool fpmp_limit fpmp_address fpmp_clock fpmp_root fpmp_ini fpmp_setenvif fpmp_cgi_text mod_php_names)),
