@@ -163,7 +163,7 @@ for my $jump ([ $day, 'a day ahead' ], [ -2 * $day, 'two days back' ]) {
     subtest "$name: reload and end" => sub {
         my $pool = $daemon->pool_pid('patient');
         $daemon->signal('HUP');
-        ok(eval { wait_for { my $now = $daemon->pool_pid('patient'); $now && $now != $pool } 20, 'a new pool process' }, 'reload');
+        ok(eval { wait_for { my $now = $daemon->pool_pid('patient'); $now && $now != $pool && !alive($pool) } 20, 'a new pool process, and no old one' }, 'reload');
         is(eval { php_request($daemon, "$root/hello.php", pool => 'patient', timeout => 10)->{body} } // $@, 'hello', '... and requests');
     };
 }

@@ -76,7 +76,8 @@ sub begin { $folder = test_dir() . '/marks-' . ++$round; mkdir $folder; chmod 07
 sub started { return -e "$folder/started" ? read_file("$folder/started") =~ s/\n/ /gr =~ s/ \z//r : '' }
 sub most_inside { return (split ' ', read_file("$folder/inside"))[1] + 0 }
 sub figure { my ($name) = @_; return http($httpd->url('/server-status?auto'))->{body} =~ /^FpmPool_\Q$name\E: (\d+)$/m ? $1 : 0 }
-sub waiting { my ($pool) = @_; return figure("${pool}_Waiting") }
+# -1: no answer, for instance of a child that was just killed
+sub waiting { my ($pool) = @_; return eval { figure("${pool}_Waiting") } // -1 }
 sub until_started { my ($count) = @_; wait_for { my @all = split / /, started(); @all >= $count } 20, "$count scripts to start"; return }
 sub until_waiting { my ($pool, $count) = @_; wait_for { waiting($pool) == $count } 20, "$count to wait"; return }
 
