@@ -168,11 +168,13 @@ static void drop_hints(fpmp_check_talk *talk)
 {
     const char *cursor = talk->answer;
     fpmp_header_line line;
-    if (fpmp_header_next(&cursor, talk->answer + talk->header_length, &line) > 0 &&
-        fpmp_header_is(&line, "Status") && fpmp_header_status(&line) == 103) {
+    while (talk->header_length &&
+           fpmp_header_next(&cursor, talk->answer + talk->header_length, &line) > 0 &&
+           fpmp_header_is(&line, "Status") && fpmp_header_status(&line) == 103) {
         talk->answer_length -= talk->header_length;
         memmove(talk->answer, talk->answer + talk->header_length, talk->answer_length);
         talk->header_length = fpmp_header_length(talk->answer, talk->answer_length, 0);
+        cursor = talk->answer;
     }
 }
 

@@ -132,7 +132,8 @@ void fpmp_exchange_give_back(fpmp_task *task, int is_clean)
 /* After an attempt that was certainly not taken. */
 static int may_go_on(const fpmp_task *task)
 {
-    return task->retry.level != FPMP_RETRY_OFF && task->servers_asked < task->retry.attempts &&
+    return !task->relay.client_left && task->retry.level != FPMP_RETRY_OFF &&
+           task->servers_asked < task->retry.attempts &&
            fpmp_clock_now() - task->first_try < task->retry.within &&
            fpmp_body_can_rewind(&task->body);
 }
@@ -231,7 +232,9 @@ int fpmp_exchange_probe(fpmp_task *task)
     if (!task->r->expecting_100 && !task->admission.is_limited) {
         return OK;
     }
+    task->is_looking = 1;
     int status = task->r->expecting_100 ? find_alive(task) : fpmp_route_pick(task);
+    task->is_looking = 0;
     if (status != OK) {
         return status;
     }
@@ -367,6 +370,7 @@ static int go_on(fpmp_task *task, fpmp_relay_result result)
     const char *what = fpmp_failure_find(result)->state;
     apr_time_t began = task->began;
     end_attempt(task, 0);
+    fpmp_response_take_back(&task->relay.response);
     if (fpmp_route_pick(task) != OK) {
         fpmp_notes_begin(task->r, &task->course, pool, failed);
         return 0;

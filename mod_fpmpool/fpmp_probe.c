@@ -227,7 +227,12 @@ static void connect_to(prober *of, target *at)
 {
     struct sockaddr_un pinned;
     int pin = -1;
-    if (fpmp_conn_pin(at->server, &pinned, &pin) != APR_SUCCESS) {
+    apr_status_t error = fpmp_conn_pin(at->server, &pinned, &pin);
+    if (error == EMFILE || error == ENFILE || error == ENOMEM) {
+        finish(of, at, now_ms());
+        return;
+    }
+    if (error != APR_SUCCESS) {
         tell(of, at, 0, "its socket is not there, or does not belong to its user=");
         return;
     }
@@ -323,6 +328,7 @@ static void expire(prober *of, target *at, uint64_t now)
         /* Our daemon has not begun the script: no worker is free, or nobody is there. It answers a
          * ping without a worker. */
         close(at->fd);
+        at->fd = -1;
         at->asks_pulse = 1;
         start(of, at);
     } else if (is_waiting && at->talk.is_script && at->talk.has_started) {

@@ -386,7 +386,8 @@ static fpmp_relay_result take_facts(fpmp_relay *relay)
 static int has_bad_status(fpmp_relay *relay)
 {
     const fpmp_response *response = &relay->response;
-    if (!relay->avoids_statuses || !response->has_header || response->is_passed) {
+    if (!relay->avoids_statuses || relay->client_left || !response->has_header ||
+        response->is_passed) {
         return 0;
     }
     int status = response->status != OK ? response->status : relay->r->status;

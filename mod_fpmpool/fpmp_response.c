@@ -482,6 +482,7 @@ void fpmp_response_take_back(fpmp_response *response)
         (void)refuse(response, response->header, response->header_used);
     }
     if (response->is_applied) {
+        response->is_applied = 0;
         restore(r->headers_out, response->headers_before);
         restore(r->err_headers_out, response->err_headers_before);
         r->status = response->status_before;

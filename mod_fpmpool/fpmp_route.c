@@ -181,7 +181,7 @@ static void tie(fpmp_task *task, int index)
 int fpmp_route_pick(fpmp_task *task)
 {
     for (;;) {
-        task->wish.avoids_trials = task->has_failed;
+        task->wish.avoids_trials = task->has_failed || task->is_looking;
         int index = fpmp_admit_take(&task->admission, task->r, task->global, &task->wish,
                                     task->tried, &task->began);
         if (task->admission.is_limited) {

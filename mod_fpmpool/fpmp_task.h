@@ -40,6 +40,7 @@ typedef struct fpmp_task {
     uint64_t tried;    /* servers of the pool that had it */
     int servers_asked; /* that got it over a connection */
     int has_failed;    /* at least one attempt did */
+    int is_looking;    /* for a place only */
     int asks_down;     /* all were down: those that are get it too, where the pool allows it */
     int was_overload;  /* the last one, because its server was busy */
     int was_lost;      /* the last one, without an answer */
