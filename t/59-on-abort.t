@@ -19,6 +19,7 @@ ignore_user_abort(isset($_GET['ignore']));
 register_shutdown_function(function () use ($mark, &$at) { file_put_contents("$mark.new", "$at " . connection_status()); rename("$mark.new", "$mark.end"); });
 while (ob_get_level()) ob_end_flush();
 touch("$mark.called");
+file_put_contents("$mark.runs", getmypid() . ' ', FILE_APPEND);
 $body = strlen(file_get_contents('php://input'));
 if (!isset($_GET['silent'])) { echo 'begun'; flush(); }
 touch("$mark.begun");
@@ -28,7 +29,7 @@ for ($i = 0; $i < $most && !(isset($_GET['ignore']) && connection_aborted()); $i
 $at = 'whole';
 EOF_PHP
 my $root   = site('www', 'x.php' => $script, 'pid.php' => '<?php echo getmypid();');
-my $daemon = start_daemon(conf => { www => { 'pm.max_children' => 2 } });
+my $daemon = start_daemon(conf => { www => { 'pm.max_children' => 2 }, other => { 'pm.max_children' => 1 } });
 my $fpm    = start_php_fpm(conf => { www => { 'pm.max_children' => 2 } });
 my @places = map { ("/$_", "/fpm/$_") } qw(tell finish brief total);
 my %line   = (
@@ -37,6 +38,8 @@ my %line   = (
 );
 my $conf = "FpmPoolOnAbort finish\nProtocols h2c http/1.1\nLogFormat \"%U %{fpmpool-state}n\" states\nCustomLog states.log states\n";
 $conf .= "<FpmPoolDefine fpm>\n    FpmPoolServer unix:" . $fpm->listen_address('www') . " type=fpm\n</FpmPoolDefine>\n";
+$conf .= "<FpmPoolDefine pair>\n    FpmPoolServer unix:" . $daemon->listen_address('www') . "\n    FpmPoolServer unix:" . $daemon->listen_address('other')
+    . "\n    FpmPoolBalance first\n    FpmPoolRetry idempotent\n</FpmPoolDefine>\nAlias /pair/ $root/\n<Location /pair/>\n    FpmPool pair\n</Location>\n";
 for my $place (@places) {
     my ($kind) = $place =~ m{(\w+)\z};
     $conf .= "Alias $place/ $root/\n<Location \"$place/\">\n    $line{$kind}\n" . ($place =~ /fpm/ ? "    FpmPool fpm\n" : '') . "</Location>\n";
@@ -99,6 +102,32 @@ subtest 'where finish cannot be' => sub {
     close $curl;
     write_file("$mark.go", '');
     is((wait_for { -e "$mark.end" ? read_file("$mark.end") : undef } 30, 'its end'), 'cut 1', '... its script is told');
+};
+
+subtest 'a worker that dies' => sub {
+    allow_log(qr/exited on signal 9/, qr/FPMP0077: pool pair/);
+    for my $leaves (0, 1) {
+        my $mark = "$marks/dies-$leaves";
+        my $http = http_connect(port => $httpd->port);
+        my $from = $httpd->log_length;
+        $http->send_request(GET => "/pair/x.php?mark=$mark&silent=1");
+        wait_for { -e "$mark.begun" } 20, 'the script has begun';
+        if ($leaves) {
+            $http->close;
+            my $end = time() + 2;
+            wait_for { time() > $end } 5, 'httpd to see it, which no log tells';
+        }
+        kill KILL => split ' ', read_file("$mark.runs");
+        write_file("$mark.go", '') unless $leaves;
+        if ($leaves) {
+            wait_for { $httpd->log_text($from) =~ /FPMP00(?:56|77): pool pair/ } 20, 'the end of the request';
+            is(split(' ', read_file("$mark.runs")) + 0, 1, 'nobody else runs a script whose client has left');
+        } else {
+            is($http->read_head->{status}, 200, 'another server answers a client that waits');
+            is(split(' ', read_file("$mark.runs")) + 0, 2, '... it ran there');
+            $http->close;
+        }
+    }
 };
 
 subtest 'mod_proxy_fcgi with php-fpm' => sub {
