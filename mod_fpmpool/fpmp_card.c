@@ -46,17 +46,24 @@ static void put_fact(fpmp_text *text, const char *name, number_fn *put, uint64_t
     fpmp_text_put(text, "</dd></div>");
 }
 
+void fpmp_card_link(fpmp_text *text, const char *pool)
+{
+    fpmp_text_put(text, "<a href=\"?pool=");
+    fpmp_text_url(text, pool);
+    fpmp_text_put(text, "\">");
+    fpmp_text_html(text, pool);
+    fpmp_text_put(text, "</a>");
+}
+
 /* ---- the pool -------------------------------------------------------------------------------- */
 
 static void put_head(fpmp_text *text, const fpmp_seen_pool *pool)
 {
     fpmp_text_put(text, "<section class=\"card\" id=\"pool-");
     fpmp_text_html(text, pool->name);
-    fpmp_text_put(text, "\">\n<div class=\"head\"><h2><a href=\"?pool=");
-    fpmp_text_url(text, pool->name);
-    fpmp_text_put(text, "\">");
-    fpmp_text_html(text, pool->name);
-    fpmp_text_put(text, "</a></h2>");
+    fpmp_text_put(text, "\">\n<div class=\"head\"><h2>");
+    fpmp_card_link(text, pool->name);
+    fpmp_text_put(text, "</h2>");
     fpmp_card_badge(text, pool->state);
     fpmp_text_put(text, "<p class=\"quiet\">");
     if (pool->server_count > 1) {

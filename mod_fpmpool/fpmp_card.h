@@ -7,6 +7,9 @@
 /* A section of the page. */
 void fpmp_card_show(fpmp_text *text, const fpmp_page *page, const fpmp_seen_pool *pool);
 
+/* A pool's name, which leads to the page of that pool alone. */
+void fpmp_card_link(fpmp_text *text, const char *pool);
+
 /* The state as a sign, a word and a colour. */
 void fpmp_card_badge(fpmp_text *text, fpmp_seen_state state);
 

@@ -194,11 +194,9 @@ static void put_of_hour(fpmp_text *text, const fpmp_seen_pool *pool, uint64_t nu
 
 static void put_row(fpmp_text *text, const fpmp_seen_pool *pool)
 {
-    fpmp_text_put(text, "<tr role=\"row\"><th scope=\"row\" role=\"rowheader\"><a href=\"?pool=");
-    fpmp_text_url(text, pool->name);
-    fpmp_text_put(text, "\">");
-    fpmp_text_html(text, pool->name);
-    fpmp_text_put(text, "</a></th><td role=\"cell\" data-label=\"State\">");
+    fpmp_text_put(text, "<tr role=\"row\"><th scope=\"row\" role=\"rowheader\">");
+    fpmp_card_link(text, pool->name);
+    fpmp_text_put(text, "</th><td role=\"cell\" data-label=\"State\">");
     fpmp_card_badge(text, pool->state);
     fpmp_text_format(text, "</td><td role=\"cell\" data-label=\"Servers\">%d <small>of %d</small>",
                      pool->usable, pool->server_count);

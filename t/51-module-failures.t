@@ -7,6 +7,7 @@ use warnings;
 use Digest::MD5 qw(md5_hex);
 use File::Basename qw(dirname);
 use lib dirname(__FILE__) . '/lib';
+use FPMPool::Beat qw(full_listener);
 use FPMPool::Test;
 use IO::Socket::UNIX;
 use Socket ();
@@ -26,20 +27,6 @@ sub start_peer {
 my @allowed = map { qr/FPMP00$_: / } 11, 20, 30, 40, 58, 60 .. 69, 72, 73, 74;
 allow_log(qr/AH01328: Line too long/);
 allow_log(@allowed);
-
-# A listener with one place that is taken: the next connect waits.
-sub full_listener {
-    my ($path) = @_;
-    my $listener = IO::Socket::UNIX->new(Local => $path, Listen => 1) or die "$path: $!";
-    chmod 0666, $path;
-    my @waiting;
-    while (@waiting < 16) {
-        socket my $client, Socket::PF_UNIX(), Socket::SOCK_STREAM() | Socket::SOCK_NONBLOCK(), 0 or die $!;
-        connect $client, Socket::pack_sockaddr_un($path) or last;
-        push @waiting, $client;
-    }
-    return ($listener, @waiting);
-}
 
 my $limits = 'first=1s idle=1s connect=1s';
 my $hasty  = free_port();

@@ -6,6 +6,7 @@ use warnings;
 use Digest::MD5 qw(md5_hex);
 use File::Basename qw(dirname);
 use lib dirname(__FILE__) . '/lib';
+use FPMPool::Beat qw(full_listener);
 use FPMPool::Client;
 use FPMPool::Test;
 use IO::Socket::UNIX;
@@ -24,21 +25,6 @@ sub start_peer {
     my $peer = start_service(kind => 'peer', name => "peer-$name-" . ++$peers, argv => [ dirname(__FILE__) . '/bin/scripted-peer', "$run/$name.sock", @always ]);
     $peer->wait_log(qr/listening/);
     return $peer;
-}
-
-# A listener with one place that is taken: the next connect waits.
-sub full_listener {
-    my ($path) = @_;
-    unlink $path;
-    my $listener = IO::Socket::UNIX->new(Local => $path, Listen => 1) or die "$path: $!";
-    chmod 0666, $path;
-    my @waiting;
-    while (@waiting < 16) {
-        socket my $client, Socket::PF_UNIX(), Socket::SOCK_STREAM() | Socket::SOCK_NONBLOCK(), 0 or die $!;
-        connect $client, Socket::pack_sockaddr_un($path) or last;
-        push @waiting, $client;
-    }
-    return ($listener, @waiting);
 }
 
 my %lines = (

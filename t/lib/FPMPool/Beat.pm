@@ -90,6 +90,7 @@ sub start_fake {
 # A listener whose queue is full: the next connect waits. Returns it, and the clients that fill it.
 sub full_listener {
     my ($path) = @_;
+    unlink $path;
     my $listener = IO::Socket::UNIX->new(Local => $path, Listen => 1) or die "$path: $!";
     chmod 0666, $path;
     my @waiting;
